@@ -1,0 +1,1 @@
+"""Tests of twisted_mta: the tree mirrors the package; kit/ holds what they share."""

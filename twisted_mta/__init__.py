@@ -1,0 +1,3 @@
+"""Mail delivery over SMTP and LMTP in one Twisted process."""
+
+__version__ = "0.1.0.dev0"

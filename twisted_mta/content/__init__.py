@@ -1,0 +1,1 @@
+"""The message on its way out, sans-IO."""

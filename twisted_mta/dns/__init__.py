@@ -1,0 +1,1 @@
+"""A stub resolver: questions in, Answers out."""

@@ -1,0 +1,86 @@
+"""Every contract of the package: the first file to read.
+
+A delivery request flows one way: an IRequestSource gives it, with its IMessageContent and an IStatusReporter, to the
+IDeliveryAgent, which asks an IDNSClient where to go, and answers with a FinalStatus.
+"""
+
+from collections.abc import Iterator
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from twisted_mta.model.answers import Answer, RecordType
+from twisted_mta.model.request import DeliveryRequest
+from twisted_mta.model.result import FinalStatus, RecipientResult
+
+
+class ContentError(Exception):
+    """The content of a message cannot be read now; trying later may help."""
+
+
+class CorruptContentError(ContentError):
+    """The content of a message is damaged for good."""
+
+
+class IMessageContent(Interface):
+    """The content of one message, to be read as often as there are hosts to try."""
+
+    def chunks() -> Iterator[bytes]:
+        """Read the content from its start.
+
+        Each chunk holds whole records: lines that end with LF, the last of which may lack it; then that line goes on in the
+        next chunk. There is no other CR or LF in it. A chunk is seldom larger than 64 KiB.
+
+        Raises:
+            CorruptContentError: from the iterator: what follows is damaged.
+            ContentError: from the iterator: reading failed.
+        """
+
+
+class IStatusReporter(Interface):
+    """Records the fates of one request's recipients."""
+
+    def report(result: RecipientResult) -> Deferred[bool]:
+        """Record what became of a recipient, log it, and mark it done in the queue.
+
+        Returns:
+            Fires once the record is safe: True if the recipient is final, False if it must be tried again. Never fails:
+            where recording fails, the recipient is deferred.
+        """
+
+
+class IDeliveryAgent(Interface):
+    """Delivers requests."""
+
+    def deliver(request: DeliveryRequest, content: IMessageContent, reporter: IStatusReporter) -> Deferred[FinalStatus]:
+        """Deliver a message to all recipients of a request, or record why not.
+
+        Returns:
+            Fires with the final status; never fails: what goes wrong is a status.
+        """
+
+
+class IRequestSource(Interface):
+    """Gives delivery requests to an IDeliveryAgent; each with its content and reporter."""
+
+    def stop(grace_seconds: float) -> Deferred[None]:
+        """Take no more requests; fires when those in flight are finished, or `grace_seconds` have passed."""
+
+
+class IDNSClient(Interface):
+    """Asks name servers."""
+
+    def lookup(
+        name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
+    ) -> Deferred[Answer]:
+        """Ask for the records of one type at a name.
+
+        Args:
+            name: in A-label form, taken as absolute unless `use_search_list`.
+            rdtype: the type.
+            dnssec: whether to ask for validated data.
+            use_search_list: whether the search list of resolv.conf applies (postconf(5) smtp_dns_resolver_options).
+
+        Returns:
+            Fires with the Answer; never fails: a time-out is an Answer too.
+        """

@@ -1,0 +1,1 @@
+"""The attribute protocol of Postfix's private sockets, and clients that speak it."""

@@ -1,0 +1,1 @@
+"""The shared words: frozen values, no behaviour that needs the outside world."""

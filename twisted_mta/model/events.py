@@ -1,0 +1,419 @@
+"""What the rooms have to say, as frozen values; only observe/ turns them into lines.
+
+Flow: any room calls its `emit` with an Event; observe/maillog.py renders it in Postfix's words.
+A field holds what was seen, unescaped: rendering makes it printable. `queue_id` is empty where the line has none.
+Sources: postconf(5), smtp(8), and the recorded log of a running Postfix.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted_mta.model.result import RecipientResult
+
+
+class Severity(enum.Enum):
+    """How serious an event is; the value is the word before the text in a Postfix log."""
+
+    INFO = ""
+    WARNING = "warning"
+    ERROR = "error"
+    FATAL = "fatal"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+Emit = Callable[[Event], None]
+"""How a room says what happened: never blocks, never raises."""
+
+
+# ---- recipients and requests ----
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientLogged(Event):
+    """The fate of a recipient has been recorded; `word` is sent, deferred, bounced, SOFTBOUNCE, deliverable, ..."""
+
+    queue_id: str
+    result: RecipientResult
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostSkipped(Event):
+    """A soft failure: the recipients are kept for the next host."""
+
+    queue_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostNotReached(Event):
+    """A connection could not be made, or a host was passed over before any dialog."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientPassedOn(Event):
+    """A recipient was handed to another transport (best_mx_transport)."""
+
+    queue_id: str
+    recipient: str
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMalformed(Event):
+    """The peer of the delivery socket sent something that is no delivery request."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFailedUnexpectedly(Event):
+    """A defect of ours ended a delivery; the mail is deferred."""
+
+    queue_id: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationProblem(Event):
+    """A setting cannot be used; `text` names it and says why."""
+
+    text: str
+
+
+# ---- queue file ----
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFileUnusable(Event):
+    """A queue file is absent, locked or not what it should be."""
+
+    queue_id: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadContentRecord(Event):
+    """A record that cannot stand in message content; -2: no record at all."""
+
+    queue_id: str
+    record_type: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDamaged(Event):
+    """Details of a damaged record; `path` is ``active/QUEUEID``."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFileCorrupt(Event):
+    """A corrupt queue file has been put aside."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StrayLineEnds(Event):
+    """CR or LF inside a record became spaces."""
+
+    queue_id: str
+
+
+# ---- private services ----
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUnreachable(Event):
+    """A connection to a private socket failed; `service` is ``private/bounce`` and the like."""
+
+    service: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFailed(Event):
+    """A private service did not do what it was asked."""
+
+    queue_id: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfused(Event):
+    """A private service sent something that its protocol does not allow."""
+
+    service: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongStatusClass(Event):
+    """A status code of the wrong class was handed to a report (`function`: sent, defer_append or bounce_append)."""
+
+    function: str
+    status: str
+
+
+# ---- name service and routing ----
+
+
+@dataclass(frozen=True, slots=True)
+class NumericDomainName(Event):
+    """An address stands where a host name belongs."""
+
+    rdtype: str
+    qname: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidHostname(Event):
+    """A name is not a valid host name."""
+
+    why: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedDomainName(Event):
+    """A record holds, or stands at, an invalid name; `where` is ``data`` or ``name``."""
+
+    where: str
+    rdtype: str
+    qname: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameServerLoop(Event):
+    """A chain of aliases is too long."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLimitExceeded(Event):
+    """An answer holds more records than are used."""
+
+    limit: int
+    qname: str
+    rdtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordIgnored(Event):
+    """A DNS reply filter dropped a record."""
+
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoHostHasAddress(Event):
+    """None of the MX or SRV hosts has an address; `rdtype` is ``MX`` or ``SRV``."""
+
+    rdtype: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SrvLookupSkipped(Event):
+    """An SRV lookup failed and the lookup without SRV takes its place."""
+
+    qname: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressFamilySkipped(Event):
+    """A native lookup gave an address of a family that is turned off."""
+
+    family: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainNotConverted(Event):
+    """An internationalized domain has no A-label form."""
+
+    domain: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverUnusable(Event):
+    """resolv.conf cannot be read or has a line that means nothing."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrappermodeNeeded(Event):
+    """Port 465 is used without wrapper mode; `prefix` is smtp or lmtp."""
+
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfigurationProblem(Event):
+    """A relay that the administrator named does not exist; `what` is ``relayhost`` or ``smtp_fallback_relay``."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackIgnored(Event):
+    """lmtp_fallback_relay has no meaning for a local socket."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class BindFailed(Event):
+    """The local address could not be used."""
+
+    address: str
+    problem: str
+
+
+# ---- dialog ----
+
+
+@dataclass(frozen=True, slots=True)
+class GreetedWithOwnName(Event):
+    """The server's greeting has our own host name."""
+
+    relay: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepliedWithOwnName(Event):
+    """The server's EHLO reply has our own host name."""
+
+    relay: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PixWorkaroundsEnabled(Event):
+    """The greeting is that of a PIX firewall."""
+
+    queue_id: str
+    words: str
+    relay: str
+
+
+@dataclass(frozen=True, slots=True)
+class EhloKeywordsDiscarded(Event):
+    """Keywords that are treated as not offered."""
+
+    keywords: str
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpUtf8Without8BitMime(Event):
+    """The server offers SMTPUTF8 without what it needs."""
+
+    namaddr: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartTlsOfferNoted(Event):
+    """The server offered STARTTLS, which is not used."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimitUnreadable(Event):
+    """The EHLO keyword SIZE has a parameter that is no number."""
+
+    word: str
+    relay: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTooLong(Event):
+    """A reply line was cut."""
+
+    relay: str
+    limit: int
+    start: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEndless(Event):
+    """A reply line did not end within twice the limit."""
+
+    relay: str
+
+
+@dataclass(frozen=True, slots=True)
+class MultilineReplyTooLong(Event):
+    """Lines of a reply were dropped."""
+
+    relay: str
+    limit: int
+    start: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReplaced(Event):
+    """A reply filter changed a reply line."""
+
+    relay: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class GarbageReply(Event):
+    """A line that is no reply came while commands were pipelined; `protocol` is ESMTP or LMTP."""
+
+    queue_id: str
+    protocol: str
+    relay: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class PipeliningAdvice(Event):
+    """What to do about garbage replies; `parameter` names the setting."""
+
+    address: str
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class XforwardRefused(Event):
+    """The server does not want to know; `command` as in ``XFORWARD name/address command``."""
+
+    relay: str
+    reply: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEncoding(Event):
+    """The message has an encoding that is neither 7bit nor 8bit."""
+
+    queue_id: str
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class LongLineBroken(Event):
+    """A line of the content was longer than the limit."""
+
+    queue_id: str
+    limit: int

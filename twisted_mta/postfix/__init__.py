@@ -1,0 +1,1 @@
+"""Being a delivery agent under Postfix."""

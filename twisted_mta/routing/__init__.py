@@ -1,0 +1,1 @@
+"""From a destination to the ordered Candidates of its mail exchangers."""

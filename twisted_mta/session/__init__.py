@@ -1,0 +1,1 @@
+"""The Twisted shell around smtp/: bytes in, actions out."""
