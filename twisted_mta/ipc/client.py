@@ -1,0 +1,371 @@
+"""Clients of Postfix's private services: one list there, one list back.
+
+A ServiceClient makes a connection for each request, as bounce(8), defer(8), trace(8) and flush(8) want it; a PersistentClient
+keeps its connection, as verify(8), tlsmgr(8), proxymap(8) and trivial-rewrite(8) allow.
+Flow: postfix/ and the lower rooms `ask`; they emit the event of a ServiceError and decide what follows from it.
+Sources: the private protocols of Postfix; postconf(5) ipc_timeout, ipc_idle, ipc_ttl.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint, ITransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from twisted_mta.ipc.attributes import AttributeList, Decoder, IpcError, expect, read_int
+from twisted_mta.ipc.version import Greeting, PostfixVersion
+from twisted_mta.model.events import Event, ServiceConfused, ServiceUnreachable
+from twisted_mta.model.text import to_text
+
+T = TypeVar("T")
+Read = Callable[[AttributeList], T]
+"""Turns a reply into what the caller wants; raises IpcError where it makes no sense."""
+
+_PROTOCOL = (b"protocol",)
+_STATUS = (b"status",)
+
+
+class ServiceError(IpcError):
+    """A private service could not be asked, or gave no usable reply.
+
+    Attributes:
+        service: the socket, as ``private/bounce``.
+        problem: what went wrong.
+    """
+
+    def __init__(self, service: str, problem: str) -> None:
+        super().__init__(f"{service}: {problem}")
+        self.service = service
+        self.problem = problem
+
+    @property
+    def event(self) -> Event:
+        """What the caller should emit."""
+        return ServiceConfused(self.service, self.problem)
+
+
+class ServiceUnreachableError(ServiceError):
+    """There is no connection to the service."""
+
+    @property
+    def event(self) -> Event:
+        """What the caller should emit."""
+        return ServiceUnreachable(self.service, self.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A private service.
+
+    Attributes:
+        path: its socket below queue_directory, such as ``private/bounce``; names it in the log.
+        protocol: what its greeting must say.
+    """
+
+    path: str
+    protocol: Greeting
+
+
+def read_status(reply: AttributeList) -> int:
+    """The reply of services that say nothing but a status.
+
+    Raises:
+        IpcError: it is something else.
+    """
+    (status,) = expect(reply, _STATUS)
+    return read_int(status, "status")
+
+
+class ServiceClient:
+    """Asks a service, with a connection for each request.
+
+    Args:
+        service: whom to ask.
+        endpoint: how to connect to it.
+        version: says whether the service greets.
+        clock: for the time limit.
+        timeout_seconds: for connection, request and reply together.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        endpoint: IStreamClientEndpoint,
+        version: PostfixVersion,
+        clock: IReactorTime,
+        *,
+        timeout_seconds: float = 3600.0,
+    ) -> None:
+        self._dialer = _Dialer(service, endpoint, version)
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+
+    async def ask(self, request: bytes, read: Read[T]) -> T:
+        """Send one list and take one back.
+
+        Args:
+            request: an encoded list.
+            read: what to make of the reply.
+
+        Raises:
+            ServiceError: no connection, no reply in time, or not the one that was expected.
+        """
+        return await _within(self._timeout_seconds, self._clock, self._dialer.service, self._ask(request, read))
+
+    async def _ask(self, request: bytes, read: Read[T]) -> T:
+        link = await self._dialer.dial()
+        try:
+            return read(await link.exchange(request))
+        except IpcError as error:
+            raise self._dialer.confused(error) from error
+        finally:
+            link.close()
+
+
+class PersistentClient:
+    """Asks a service over a connection that is kept, one request after the other.
+
+    A kept connection that turns out dead is replaced once; a new one that fails is an error.
+
+    Args:
+        service: whom to ask.
+        endpoint: how to connect to it.
+        version: says whether the service greets.
+        clock: for all time limits.
+        timeout_seconds: for a request and its reply, the wait for its turn included.
+        idle_seconds: how long a connection is kept unused (ipc_idle).
+        ttl_seconds: how old a connection may get (ipc_ttl).
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        endpoint: IStreamClientEndpoint,
+        version: PostfixVersion,
+        clock: IReactorTime,
+        *,
+        timeout_seconds: float = 3600.0,
+        idle_seconds: float = 5.0,
+        ttl_seconds: float = 1000.0,
+    ) -> None:
+        self._dialer = _Dialer(service, endpoint, version)
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._idle_seconds = idle_seconds
+        self._ttl_seconds = ttl_seconds
+        self._turn = DeferredLock()
+        self._kept: _Link | None = None
+        self._opened = 0.0
+        self._idle: IDelayedCall | None = None
+        self._closed = False
+
+    async def ask(self, request: bytes, read: Read[T]) -> T:
+        """Send one list and take one back; requests are sent in the order of the calls.
+
+        Args:
+            request: an encoded list. It may be sent twice, if the first connection is lost without a reply.
+            read: what to make of the reply.
+
+        Raises:
+            ServiceError: no connection, no reply in time, or not the one that was expected.
+        """
+        return await _within(self._timeout_seconds, self._clock, self._dialer.service, self._ask(request, read))
+
+    def close(self) -> None:
+        """Keep no connection from now on; a request that is under way still gets its reply."""
+        self._closed = True
+        self._stop_idling()
+        self._hang_up()
+
+    async def _ask(self, request: bytes, read: Read[T]) -> T:
+        async with self._turn:
+            self._stop_idling()
+            link, self._kept = self._kept, None
+            try:
+                reply, link = await self._exchange(link, request)
+                answer = read(reply)
+            except IpcError as error:
+                if link is not None:
+                    link.close()
+                raise self._dialer.confused(error) from error
+            self._keep(link)
+            return answer
+
+    async def _exchange(self, kept: "_Link | None", request: bytes) -> tuple[AttributeList, "_Link"]:
+        """Ask over the kept connection if it still works, else over a new one."""
+        if kept is not None and kept.usable:
+            try:
+                return await self._over(kept, request), kept
+            except _LinkLostError:
+                pass  # the service ended between two requests, as it may at any time
+        opened = self._clock.seconds()
+        link = await self._dialer.dial()
+        self._opened = opened
+        return await self._over(link, request), link
+
+    @staticmethod
+    async def _over(link: "_Link", request: bytes) -> AttributeList:
+        try:
+            return await link.exchange(request)
+        except BaseException:
+            # Also when cancelled: a reply that comes later must never be taken for that of the next request.
+            link.close()
+            raise
+
+    def _keep(self, link: "_Link") -> None:
+        if self._closed or not link.usable or self._clock.seconds() - self._opened >= self._ttl_seconds:
+            link.close()
+            return
+        self._kept = link
+        self._idle = self._clock.callLater(self._idle_seconds, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _stop_idling(self) -> None:
+        if self._idle is not None and self._idle.active():
+            self._idle.cancel()
+        self._idle = None
+
+
+async def _within(
+    seconds: float, clock: IReactorTime, service: Service, work: Coroutine[Deferred[object], object, T]
+) -> T:
+    """Give up on `work` after some time."""
+    try:
+        return await Deferred.fromCoroutine(work).addTimeout(seconds, clock)
+    except TimeoutError as error:
+        raise ServiceError(service.path, f"no reply within {seconds:g} seconds") from error
+
+
+class _Dialer:
+    """Connects to a service and takes its greeting."""
+
+    __slots__ = ("_endpoint", "_greets", "service")
+
+    def __init__(self, service: Service, endpoint: IStreamClientEndpoint, version: PostfixVersion) -> None:
+        self.service = service
+        self._endpoint = endpoint
+        self._greets = version.greets
+
+    async def dial(self) -> "_Link":
+        """A new connection, greeted.
+
+        Raises:
+            ServiceError: there is none.
+        """
+        link = _Link()
+        try:
+            await connectProtocol(self._endpoint, link)
+        except (ConnectError, OSError) as error:
+            number = error.osError if isinstance(error, ConnectError) else error.errno
+            problem = os.strerror(number) if isinstance(number, int) else str(error)
+            raise ServiceUnreachableError(self.service.path, problem) from error
+        if self._greets:
+            try:
+                self._check_greeting(await link.next_list("the greeting"))
+            except IpcError as error:
+                link.close()
+                raise self.confused(error) from error
+            except BaseException:
+                link.close()
+                raise
+        return link
+
+    def confused(self, error: IpcError) -> ServiceError:
+        """The same error with the name of the service."""
+        return error if isinstance(error, ServiceError) else ServiceError(self.service.path, str(error))
+
+    def _check_greeting(self, greeting: AttributeList) -> None:
+        (protocol,) = expect(greeting, _PROTOCOL)
+        if protocol != self.service.protocol.encode("ascii"):
+            raise IpcError(f'greets with protocol "{to_text(protocol[:60])}" instead of "{self.service.protocol}"')
+
+
+class _LinkLostError(IpcError):
+    """The connection ended; no reply had begun."""
+
+
+class _Link(Protocol):
+    """One connection to a service: a list comes only when one is waited for."""
+
+    transport: ITransport
+
+    def __init__(self) -> None:
+        self._decoder = Decoder()
+        self._arrived: deque[AttributeList] = deque()
+        self._waiting: Deferred[AttributeList] | None = None
+        self._waiting_for = ""
+        self._failure: IpcError | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be sent: connected, and nothing has come that nobody asked for."""
+        return self._failure is None and not self._arrived and not self._decoder.unfinished
+
+    async def exchange(self, request: bytes) -> AttributeList:
+        """Write a list, wait for one."""
+        if self._failure is None and not self.usable:
+            self._fail(IpcError("sent more than was asked for"))
+        if self._failure is None:
+            self.transport.write(request)
+        return await self.next_list("the reply")
+
+    def next_list(self, what: str) -> Deferred[AttributeList]:
+        """Wait for a list; `what` names it in the error."""
+        self._waiting_for = what
+        waiting: Deferred[AttributeList] = Deferred()
+        if self._arrived:
+            waiting.callback(self._arrived.popleft())
+        elif self._failure is not None:
+            waiting.errback(self._failure)
+        else:
+            self._waiting = waiting
+        return waiting
+
+    def close(self) -> None:
+        """End the connection; nobody waits any more."""
+        self._waiting = None
+        self._failure = self._failure or _LinkLostError("connection closed")
+        self.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what the service sends."""
+        if self._failure is not None:
+            return
+        try:
+            lists = self._decoder.feed(data)
+        except IpcError as error:
+            self._fail(error)
+            return
+        self._arrived.extend(lists)
+        if self._waiting is not None and self._arrived:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(self._arrived.popleft())
+        if len(self._arrived) > 1:  # a greeting may come early, anything else is out of turn
+            self._fail(IpcError("sent more than was asked for"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell who waits."""
+        if self._decoder.unfinished:
+            self._fail(IpcError(f"connection lost within {self._waiting_for or 'an attribute list'}"))
+        else:
+            self._fail(_LinkLostError(f"connection lost while waiting for {self._waiting_for or 'a request'}"))
+
+    def _fail(self, error: IpcError) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._arrived.clear()
+            self.transport.loseConnection()
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.errback(error)

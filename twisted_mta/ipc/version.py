@@ -1,0 +1,71 @@
+"""What the private sockets of a Postfix speak, as its version says.
+
+Flow: service.py parses mail_version once; postfix/ and ipc/client.py build from it what they send and expect.
+Sources: RELEASE_NOTES of Postfix 3.6, 3.8, 3.10 and 3.11; postconf(5) mail_version.
+"""
+
+import enum
+import re
+from dataclasses import dataclass
+
+from twisted_mta.ipc.attributes import IpcError, encode
+
+_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?![0-9])")
+
+
+class Greeting(enum.StrEnum):
+    """What the accepting side of a private socket calls its protocol."""
+
+    DELIVERY_REQUEST = "delivery_request_protocol"
+    DELIVERY_STATUS = "delivery_status_protocol"
+    QUEUE_FLUSH = "queue_flush_protocol"
+    ADDRESS_VERIFICATION = "address_verification_prrotocol"  # spelt so on the wire
+    TLS_MANAGER = "tlsmgr_protocol"
+    CONNECTION_CACHE = "connection_cache_protocol"
+    TABLE_PROXY = "proxymap_protocol"
+    CLEANUP = "cleanup_protocol"
+    REWRITE = "trivial_rewrite_protocol"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PostfixVersion:
+    """A version of Postfix, as far as it matters on a socket."""
+
+    major: int
+    minor: int
+
+    @classmethod
+    def parse(cls, mail_version: str) -> "PostfixVersion":
+        """Read mail_version: ``3.7.11``, or a snapshot's ``3.11-20250901``.
+
+        Raises:
+            IpcError: it begins with no version number.
+        """
+        match = _VERSION.match(mail_version)
+        if match is None:
+            raise IpcError(f'mail_version "{mail_version}" is not a version number such as 3.7.11')
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def greets(self) -> bool:
+        """Whether the accepting side of a private socket sends a list first that names its protocol."""
+        return self >= PostfixVersion(3, 6)
+
+    @property
+    def send_options_name(self) -> str:
+        """The attribute that says what a message needs: SMTPUTF8, and since 3.10 more."""
+        return "sendopts" if self >= PostfixVersion(3, 10) else "smtputf8"
+
+    @property
+    def destination_has_port(self) -> bool:
+        """Whether the properties of a cached destination include ``host_port``."""
+        return self >= PostfixVersion(3, 8)
+
+    @property
+    def tables_have_instance_flags(self) -> bool:
+        """Whether proxymap(8) takes ``instance_flags`` with a request, and gives ``flags`` with a reply."""
+        return self >= PostfixVersion(3, 11)
+
+    def greeting(self, protocol: Greeting) -> bytes:
+        """The list that the accepting side sends first; empty where it sends none."""
+        return encode([("protocol", protocol)]) if self.greets else b""
