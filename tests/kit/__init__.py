@@ -1,0 +1,1 @@
+"""What the tests share: scripted servers, a private network, a private Postfix."""
