@@ -200,11 +200,13 @@ class PersistentClient:
 
     async def _exchange(self, kept: "_Link | None", request: bytes) -> tuple[AttributeList, "_Link"]:
         """Ask over the kept connection if it still works, else over a new one."""
-        if kept is not None and kept.usable:
+        if kept is not None:
             try:
-                return await self._over(kept, request), kept
+                if kept.usable:
+                    return await self._over(kept, request), kept
             except _LinkLostError:
                 pass  # the service ended between two requests, as it may at any time
+            kept.close()
         opened = self._clock.seconds()
         link = await self._dialer.dial()
         self._opened = opened
@@ -348,11 +350,11 @@ class _Link(Protocol):
             self._fail(error)
             return
         self._arrived.extend(lists)
-        if self._waiting is not None and self._arrived:
+        if len(self._arrived) > 1:  # one may come before it is waited for, a greeting; two never
+            self._fail(IpcError("sent more than was asked for"))
+        elif self._waiting is not None and self._arrived:
             waiting, self._waiting = self._waiting, None
             waiting.callback(self._arrived.popleft())
-        if len(self._arrived) > 1:  # a greeting may come early, anything else is out of turn
-            self._fail(IpcError("sent more than was asked for"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell who waits."""

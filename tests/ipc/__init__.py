@@ -1,0 +1,1 @@
+"""Tests of the attribute protocol and its clients."""

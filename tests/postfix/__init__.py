@@ -1,0 +1,1 @@
+"""Tests of the rooms that make a delivery agent under Postfix."""
