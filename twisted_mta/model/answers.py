@@ -80,7 +80,28 @@ class SrvRecord:
     target: str
 
 
-Record = AddressRecord | MxRecord | SrvRecord
+@dataclass(frozen=True, slots=True)
+class TlsaRecord:
+    """A certificate association (RFC 6698 section 2.1); the numbers are kept as they came."""
+
+    owner: str
+    ttl: int
+    usage: int
+    selector: int
+    matching_type: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NameRecord:
+    """A record that is just another name: CNAME, NS or PTR; `target` is empty for the root."""
+
+    owner: str
+    ttl: int
+    target: str
+
+
+Record = AddressRecord | MxRecord | SrvRecord | TlsaRecord | NameRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +115,7 @@ class Answer:
         records: of the type asked for, in the order of the answer; empty unless OK.
         secure: whether the resolver validated it (AD), all aliases included.
         reason: the text for logs and reports; empty if OK.
+        lifetime: seconds for which the answer may be kept, aliases included; 0: it may not be kept.
     """
 
     name: str
@@ -102,3 +124,4 @@ class Answer:
     records: tuple[Record, ...] = ()
     secure: bool = False
     reason: str = ""
+    lifetime: int = 0

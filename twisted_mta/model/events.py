@@ -169,19 +169,19 @@ class WrongStatusClass(Event):
 
 @dataclass(frozen=True, slots=True)
 class NumericDomainName(Event):
-    """An address stands where a host name belongs."""
+    """An address stands where a host name belongs; `where` is ``data`` or ``name``."""
 
     rdtype: str
     qname: str
     target: str
+    where: str = "data"
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidHostname(Event):
-    """A name is not a valid host name."""
+    """A name is not a valid host name; `problem` says why, and which name."""
 
-    why: str
-    name: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +192,20 @@ class MalformedDomainName(Event):
     rdtype: str
     qname: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecordClass(Event):
+    """A record of an answer has another class than IN."""
+
+    rdclass: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadAddressLength(Event):
+    """An A or AAAA record does not hold an address; `length` is in octets."""
+
+    length: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,15 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.WrongStatusClass: (_WARNING, '{function}: ignoring dsn code "{status}"'),
     events.NumericDomainName: (
         _WARNING,
-        "numeric domain name in resource data of {rdtype} record for {qname}: {target}",
+        "numeric domain name in resource {where} of {rdtype} record for {qname}: {target}",
     ),
-    events.InvalidHostname: (_WARNING, "valid_hostname: {why}: {name}"),
+    events.InvalidHostname: (_WARNING, "valid_hostname: {problem}"),
     events.MalformedDomainName: (
         _WARNING,
         "malformed domain name in resource {where} of {rdtype} record for {qname}: {name}",
     ),
+    events.BadRecordClass: (_WARNING, "dns_get_fixed: bad class: {rdclass}"),
+    events.BadAddressLength: (_WARNING, "extract_answer: bad address length: {length}"),
     events.NameServerLoop: (_WARNING, "dns_lookup: Name server loop for {name}"),
     events.RecordLimitExceeded: (
         _WARNING,
