@@ -1,0 +1,222 @@
+"""A delivery, told in order: destinations, hosts, sessions, and what is left over.
+
+For each destination of the request, the fallback relays last, the hosts are looked up. As long as recipients are open, one
+host after the other is dialled, within the limits for addresses and sessions, and each session that comes about is offered
+the message for all open recipients. What no host took in the end gets the last reason that there was.
+
+Whatever is unforeseen defers the mail: it may be late, it is never lost.
+
+Flow: a request source calls `DeliveryAgent.deliver`; the fates go to the request's reporter, the final status comes back.
+Sources: smtp(8), lmtp(8); RFC 5321 section 5.1; postconf(5) smtp_fallback_relay, relayhost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_mta.delivery.dial import DialError
+from twisted_mta.delivery.factory import DestinationFactory, SessionParts
+from twisted_mta.delivery.recipients import RecipientLedger, ReportingRules
+from twisted_mta.interfaces import ContentError, CorruptContentError, IDeliveryAgent, IMessageContent, IStatusReporter
+from twisted_mta.model import events
+from twisted_mta.model.dsn import DsnStatus
+from twisted_mta.model.request import DeliveryRequest
+from twisted_mta.model.result import FinalStatus
+from twisted_mta.routing.candidates import CandidateWalk
+from twisted_mta.routing.destination import Destination, parse_nexthop
+from twisted_mta.routing.router import Route, Router
+from twisted_mta.routing.settings import RoutingSettings
+from twisted_mta.session.session import Session
+from twisted_mta.smtp import phases
+from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, Scope
+from twisted_mta.smtp.capabilities import Feature
+from twisted_mta.smtp.greeting import Occasion
+
+NO_HOST = DsnStatus("4.3.0", "server unavailable or unable to receive mail")
+UNFORESEEN = DsnStatus("4.3.0", "mail system error in delivery")
+TOO_LONG = DsnStatus("4.3.0", "delivery took longer than daemon_timeout allows")
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParts:
+    """What all deliveries of a configuration share.
+
+    Attributes:
+        sessions: what sessions need.
+        routing: settings of the look-ups and limits.
+        router: finds the hosts.
+        rules: for results.
+        relayhost: the parameter; its failures are the administrator's, not the sender's.
+        time_limit_seconds: no delivery takes longer.
+        now: the time in microseconds since the epoch.
+    """
+
+    sessions: SessionParts
+    routing: RoutingSettings
+    router: Router
+    rules: ReportingRules
+    relayhost: str
+    time_limit_seconds: float
+    now: Callable[[], int]
+
+
+@implementer(IDeliveryAgent)
+class DeliveryAgent:
+    """Delivers requests, any number at a time."""
+
+    def __init__(self, parts: AgentParts) -> None:
+        """Set up.
+
+        Args:
+            parts: what deliveries share.
+        """
+        self._parts = parts
+
+    def deliver(
+        self, request: DeliveryRequest, content: IMessageContent, reporter: IStatusReporter
+    ) -> Deferred[FinalStatus]:
+        """Deliver a message to all recipients of a request, or record why not (IDeliveryAgent)."""
+        parts = self._parts
+        delivery = _Delivery(parts, request, content, reporter)
+        done = Deferred.fromCoroutine(delivery.run())
+        if not done.called:
+            timer = parts.sessions.clock.callLater(parts.time_limit_seconds, done.cancel)
+
+            def finished(status: FinalStatus) -> FinalStatus:
+                if timer.active():
+                    timer.cancel()
+                return status
+
+            done.addCallback(finished)
+        return done
+
+
+class _Delivery:
+    """One request on its way."""
+
+    def __init__(
+        self, parts: AgentParts, request: DeliveryRequest, content: IMessageContent, reporter: IStatusReporter
+    ) -> None:
+        self._parts = parts
+        self._request = request
+        self._content = content
+        self._emit = parts.sessions.emit
+        self._ledger = RecipientLedger(request, reporter, parts.rules, self._emit, parts.now)
+        self._why: DsnStatus | None = None
+        self._is_last_destination = False
+
+    async def run(self) -> FinalStatus:
+        """Do it all."""
+        ledger = self._ledger
+        try:
+            await self._try_destinations()
+        except CancelledError:
+            self._give_up(TOO_LONG, Scope.MESSAGE)
+        except Exception:  # noqa: BLE001 - the one place where the unforeseen is contained: it defers the mail
+            traceback = Failure().getTraceback()
+            self._emit(events.DeliveryFailedUnexpectedly(self._request.queue_id, traceback))
+            self._give_up(UNFORESEEN, Scope.MESSAGE)
+        return await ledger.final_status()
+
+    def _give_up(self, why: DsnStatus, scope: Scope) -> None:
+        """Nobody else will be asked."""
+        self._ledger.end_session()
+        self._ledger.last_host = True
+        if self._ledger.remaining:
+            self._ledger.fail(why, scope)
+            self._ledger.end_session()
+
+    async def _try_destinations(self) -> None:
+        destinations = parse_nexthop(self._request.nexthop, self._parts.routing)
+        for destination in destinations:
+            self._is_last_destination = destination is destinations[-1]
+            for event in destination.events:
+                self._emit(event)
+            if destination.problem is not None:
+                # A destination that makes no sense is for the administrator to mend, whoever else could be tried.
+                self._give_up(destination.problem, Scope.SITE)
+                return
+            route = await self._parts.router.route(destination)
+            self._why = route.problem
+            self._is_last_destination = self._is_last_destination or route.is_final
+            await self._try_candidates(destination, route)
+            if self._is_last_destination or not self._ledger.remaining:
+                break
+        if self._ledger.remaining:
+            self._give_up(self._last_reason(destinations[0], destination), Scope.SITE)
+
+    def _last_reason(self, first: Destination, stopped_at: Destination) -> DsnStatus:
+        """Why no host took the rest; what the administrator got wrong does not send mail back."""
+        why = self._why or NO_HOST
+        if not why.is_hard:
+            return why
+        parts = self._parts
+        if stopped_at.is_fallback:
+            culprit = "smtp_fallback_relay"
+        elif not parts.routing.lmtp and first.text == parts.relayhost:
+            culprit = "relayhost"
+        else:
+            return why
+        self._emit(events.RelayConfigurationProblem(culprit))
+        return replace(why, status="4.3.5")
+
+    async def _try_candidates(self, destination: Destination, route: Route) -> None:
+        parts, ledger = self._parts, self._ledger
+        factory = DestinationFactory(parts.sessions, self._request.nexthop, detect_loops=destination.loop_detection)
+        walk = CandidateWalk(
+            route.candidates,
+            address_limit=parts.routing.address_limit,
+            session_limit=parts.routing.session_limit,
+        )
+        for candidate in walk:
+            ledger.begin_session(candidate.relay, candidate.host)
+            ledger.last_host = self._is_last_destination and walk.is_last
+            try:
+                session = await factory.open(candidate, is_best=candidate.preference == route.best_preference)
+            except DialError as error:
+                self._not_reached(error, is_local=bool(candidate.path))
+                if error.ends_all:
+                    self._give_up(error.why, Scope.SITE)
+                    return
+                continue
+            completed = await self._use(session, walk)
+            ledger.end_session(completed=completed)
+            if not ledger.remaining:
+                return
+
+    def _not_reached(self, error: DialError, *, is_local: bool) -> None:
+        ledger = self._ledger
+        if error.reset:
+            # The server took the connection before it reset it: that is a session, if a short one.
+            lost = Breakage.LOST.value.format(namaddr=error.namaddr, doing=phases.GREETING.doing)
+            ledger.fail(DsnStatus("4.4.2", lost), Scope.SITE)
+        else:
+            self._why = error.why
+            if not is_local and not error.ends_all:
+                self._emit(events.HostNotReached(error.why.reason))
+        ledger.end_session()
+
+    async def _use(self, session: Session, walk: CandidateWalk) -> bool:
+        """Offer the message to one server; whether the session came to its normal end."""
+        ledger, request = self._ledger, self._request
+        age = (self._parts.now() - request.stats.incoming_arrival) / _MICROSECONDS
+        try:
+            rebuff = await session.greet(Occasion(request.queue_id, age))
+            if rebuff is not None:
+                ledger.fail(rebuff.why, Scope.SITE)
+                return False
+            walk.count_session()
+            ledger.last_host = self._is_last_destination and walk.is_last
+            ledger.server_has_dsn(session.welcome.capabilities.offers(Feature.DSN))
+            return await session.transact(request, ledger.remaining, self._content, ledger.take)
+        except ConnectionBrokenError as broken:
+            ledger.fail(broken.why(session.peer), Scope.SITE)
+        except CorruptContentError:
+            ledger.fail(DsnStatus("5.3.0", "unreadable mail queue entry"), Scope.MESSAGE)
+        except ContentError as error:
+            self._give_up(DsnStatus("4.3.0", f"cannot read message content: {error}"), Scope.MESSAGE)
+        return False

@@ -1,0 +1,127 @@
+"""Sessions with one destination: the ClientFactory that dials its candidates, one at a time.
+
+Flow: delivery/deliver.py asks for a session with a candidate; delivery/dial.py makes the connection.
+Sources: RFC 5321 section 5.1; postconf(5) smtp_bind_address_enforce; twisted.internet.protocol.ClientFactory.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConnector, IReactorTime
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
+
+from twisted_mta.delivery.dial import Dialer, DialError, translate
+from twisted_mta.model import events
+from twisted_mta.model.events import Emit
+from twisted_mta.routing.candidates import Candidate
+from twisted_mta.session.limits import TimeLimits
+from twisted_mta.session.protocol import DialogProtocol
+from twisted_mta.session.session import Session
+from twisted_mta.smtp.peer import Peer
+from twisted_mta.smtp.settings import DialogSettings
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """What all sessions of a configuration share.
+
+    Attributes:
+        dialog: how to talk.
+        limits: how long to wait.
+        line_limit: octets of a content line.
+        dialer: makes connections.
+        clock: the time.
+        emit: takes what is to be logged.
+    """
+
+    dialog: DialogSettings
+    limits: TimeLimits
+    line_limit: int
+    dialer: Dialer
+    clock: IReactorTime
+    emit: Emit
+
+
+class DestinationFactory(ClientFactory[DialogProtocol]):
+    """Opens connections to the candidates of one destination."""
+
+    noisy = False
+
+    def __init__(self, parts: SessionParts, nexthop: str, *, detect_loops: bool) -> None:
+        """Prepare.
+
+        Args:
+            parts: what is shared.
+            nexthop: the destination of the request, for texts.
+            detect_loops: whether finding our own name means a mail loop.
+        """
+        self._parts = parts
+        self._nexthop = nexthop
+        self._detect_loops = detect_loops
+        self._peer: Peer | None = None
+        self._candidate: Candidate | None = None
+        self._connected: Deferred[DialogProtocol] | None = None
+        self._connector: Any = None
+
+    async def open(self, candidate: Candidate, *, is_best: bool) -> Session:
+        """Connect to a candidate; its greeting is still to come.
+
+        Args:
+            candidate: to whom.
+            is_best: whether it has the best preference.
+
+        Raises:
+            DialError: no connection.
+        """
+        parts = self._parts
+        self._candidate = candidate
+        self._peer = Peer(
+            candidate.host,
+            candidate.address,
+            candidate.namaddr,
+            candidate.relay,
+            self._nexthop,
+            is_best,
+            self._detect_loops,
+        )
+        bind_address = None if candidate.path else parts.dialer.bind_address(candidate.family)
+        try:
+            protocol = await self._connect(candidate, bind_address)
+        except DialError as problem:
+            if not problem.bind_problem:
+                raise
+            parts.emit(events.BindFailed(bind_address or "", problem.bind_problem))
+            if parts.dialer.bind_enforced:
+                raise
+            protocol = await self._connect(candidate, None)
+        return Session(protocol, parts.dialog)
+
+    def _connect(self, candidate: Candidate, bind_address: str | None) -> Deferred[DialogProtocol]:
+        connected: Deferred[DialogProtocol] = Deferred(self._cancel)
+        self._connected = connected
+        self._connector = self._parts.dialer.dial(candidate, self, bind_address)
+        return connected
+
+    def _cancel(self, _: Deferred[DialogProtocol]) -> None:
+        self._connected = None
+        if self._connector is not None:
+            self._connector.stopConnecting()
+
+    def buildProtocol(self, addr: object) -> DialogProtocol:
+        """The connection is there."""
+        parts, peer = self._parts, self._peer
+        assert peer is not None
+        protocol = DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)
+        protocol.factory = self
+        connected, self._connected = self._connected, None
+        if connected is not None:
+            protocol.when_connected = connected
+        return protocol
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        """There is no connection."""
+        connected, self._connected = self._connected, None
+        if connected is not None and self._candidate is not None:
+            connected.errback(translate(self._candidate, reason))

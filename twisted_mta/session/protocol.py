@@ -1,0 +1,421 @@
+"""The Twisted shell of the dialogs: octets in, actions out.
+
+One protocol is one connection. It drives one dialog (smtp/actions.py) at a time: it performs what the dialog yields, and resumes
+it with replies. Replies that come while nobody waits are kept, in order; a connection that ends is told when the dialog waits for
+something that can no longer come. One Deferred fires per dialog, none per reply.
+
+Flow: delivery/dial.py connects it; session/session.py runs greeting and transaction on it.
+Sources: RFC 5321 section 4.5.3.2 (time limits); RFC 2920; twisted.internet.protocol.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+from typing import Protocol as StructuralType
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPullProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_mta.content.encode import DataEncoder
+from twisted_mta.interfaces import IMessageContent
+from twisted_mta.model import events
+from twisted_mta.model.events import Emit
+from twisted_mta.session.limits import Deadline, TimeLimits
+from twisted_mta.smtp import phases
+from twisted_mta.smtp.actions import (
+    AwaitReply,
+    Breakage,
+    ConnectionBrokenError,
+    Dialog,
+    Finding,
+    LineBroken,
+    Note,
+    Pause,
+    SendContent,
+    Write,
+)
+from twisted_mta.smtp.peer import Peer
+from twisted_mta.smtp.phases import Phase
+from twisted_mta.smtp.reply import (
+    EndlessLine,
+    GarbageLine,
+    LineReader,
+    OverlongLine,
+    OverlongReply,
+    Reply,
+    ReplyAssembler,
+)
+from twisted_mta.smtp.settings import DialogSettings
+
+T = TypeVar("T")
+Sink = Callable[[Finding], None]
+
+UNREAD_REPLIES_LIMIT = 1000
+"""A server that is so many replies ahead is cut off; no group of commands is as long."""
+
+CONTENT_OCTETS = 65536
+"""The content goes out in pieces of about this size, the next one when the last has left."""
+
+_QUIT_OCTETS = len(b"QUIT\r\n")
+_SHOWN_CHARACTERS = 100  # of a garbage line, in the log
+
+
+class _Transport(StructuralType):
+    """What the shell uses of a connection; the TCP and UNIX clients of delivery/dial.py have it all."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def dropConnection(self) -> None: ...
+
+    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+    def unsentOctets(self) -> int: ...
+
+
+@implementer(IHalfCloseableProtocol, IPullProducer)
+class DialogProtocol(Protocol):
+    """A connection to a server.
+
+    Attributes:
+        peer: the server.
+        pipelining: whether commands are pipelined; then garbage in replies is worth a warning.
+        garbled: whether the server ever sent what is no reply.
+        when_connected: fires with the protocol once it has its transport.
+    """
+
+    def __init__(
+        self, peer: Peer, settings: DialogSettings, limits: TimeLimits, line_limit: int, clock: IReactorTime, emit: Emit
+    ) -> None:
+        """Prepare a connection.
+
+        Args:
+            peer: the server.
+            settings: how to talk.
+            limits: how long to wait.
+            line_limit: octets of a content line (smtp_line_length_limit).
+            clock: the time.
+            emit: takes what is to be logged.
+        """
+        self.peer = peer
+        self.pipelining = False
+        self.garbled = False
+        self.when_connected: Deferred[DialogProtocol] | None = None
+        self._settings = settings
+        self._line_limit = line_limit
+        self._clock = clock
+        self._emit = emit
+        self._lines = LineReader(settings.line_length_limit, utf8=settings.utf8)
+        self._assembler = ReplyAssembler(settings.line_length_limit)
+        self._replies: deque[Reply] = deque()
+        self._input_over = False
+        self._lost = False
+        self._deadline = Deadline(limits)
+        self._timer: IDelayedCall | None = None
+        self._pause: IDelayedCall | None = None
+        self._dialog: Dialog[Any] | None = None
+        self._finished: Deferred[Any] | None = None
+        self._sink: Sink | None = None
+        self._queue_id = ""
+        self._awaiting: Phase | None = None
+        self._content: IMessageContent | None = None
+        self._chunks: Iterator[bytes] | None = None
+        self._encoder: DataEncoder | None = None
+        self._content_error: Exception | None = None
+
+    @property
+    def _wire(self) -> _Transport:
+        return cast(_Transport, self.transport)
+
+    # ---- running dialogs ----
+
+    def perform(
+        self, dialog: Dialog[T], sink: Sink, queue_id: str = "", content: IMessageContent | None = None
+    ) -> Deferred[T]:
+        """Drive a dialog to its end; only one at a time.
+
+        Args:
+            dialog: what to say.
+            sink: takes the findings, at once and in order.
+            queue_id: for the log.
+            content: for SendContent.
+
+        Returns:
+            Fires with what the dialog returns; fails with ConnectionBrokenError, or with ContentError where the content is at
+            fault. Cancelling it drops the connection.
+        """
+        assert self._dialog is None
+        self._dialog, self._sink, self._queue_id, self._content = dialog, sink, queue_id, content
+        finished: Deferred[T] = Deferred(self._cancelled)
+        self._finished = finished
+        self._resume()
+        return finished
+
+    def close(self) -> None:
+        """Say nothing more; what is written still leaves, within the time limit for QUIT."""
+        if not self._lost:
+            self._deadline.start(phases.QUIT, self._clock.seconds())
+            self._arm()
+            self._wire.loseConnection()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if not self._lost:
+            self._wire.dropConnection()
+
+    def _resume(self, reply: Reply | None = None, error: Exception | None = None) -> None:
+        """Go on with the dialog until it waits for something, or ends."""
+        dialog, sink = self._dialog, self._sink
+        assert dialog is not None and sink is not None
+        try:
+            while True:
+                action = dialog.send(reply) if error is None else dialog.throw(error)
+                reply = error = None
+                kind = type(action)
+                if kind is AwaitReply:
+                    phase = cast(AwaitReply, action).phase
+                    if self._replies:
+                        reply = self._replies.popleft()
+                    elif self._input_over:
+                        error = ConnectionBrokenError(Breakage.LOST, phase)
+                    else:
+                        self._awaiting = phase
+                        self._deadline.start(phase, self._clock.seconds())
+                        self._arm()
+                        return
+                elif kind is Write:
+                    self._wire.write(cast(Write, action).data)
+                elif kind is SendContent:
+                    self._begin_content()
+                    return
+                elif kind is Note:
+                    self._emit(cast(Note, action).event)
+                elif kind is Pause:
+                    self._pause = self._clock.callLater(cast(Pause, action).seconds, self._pause_over)
+                    return
+                else:
+                    sink(cast(Finding, action))
+        except StopIteration as stop:
+            self._end_dialog(stop.value)
+        except Exception:  # noqa: BLE001 - whatever ends a dialog is its caller's to judge
+            self._end_dialog(Failure())
+
+    def _end_dialog(self, outcome: object) -> None:
+        finished = self._finished
+        self._dialog = self._sink = self._finished = self._awaiting = self._content = None
+        self._deadline.stop(self._clock.seconds())
+        if finished is not None:
+            # A Failure goes to the errbacks.
+            finished.callback(outcome)
+
+    def _cancelled(self, _: Deferred[Any]) -> None:
+        dialog = self._dialog
+        self._dialog = self._sink = self._finished = self._awaiting = self._content = self._chunks = None
+        if dialog is not None:
+            dialog.close()
+        self.abort()
+
+    def _pause_over(self) -> None:
+        self._pause = None
+        self._resume()
+
+    # ---- input ----
+
+    def connectionMade(self) -> None:
+        """The dialog may begin."""
+        waiting, self.when_connected = self.when_connected, None
+        if waiting is not None:
+            waiting.callback(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Turn octets into replies, and go on where one was awaited."""
+        if self._input_over:
+            return
+        self._deadline.progress(self._clock.seconds())
+        for item in self._lines.feed(data):
+            if isinstance(item, str):
+                self._take_line(item)
+            elif isinstance(item, OverlongLine):
+                self._emit(events.ReplyTooLong(self.peer.relay, self._settings.line_length_limit, item.start))
+            else:
+                self._end_of_patience()
+        self._serve()
+
+    def _take_line(self, line: str) -> None:
+        taken = self._assembler.add(line)
+        if isinstance(taken, Reply):
+            # An answer to the dot cannot come while the content, or anything before QUIT, still waits here.
+            if self._chunks is not None or self._wire.unsentOctets() > _QUIT_OCTETS:
+                taken = replace(taken, early=True)
+            self._replies.append(taken)
+            if len(self._replies) > UNREAD_REPLIES_LIMIT:
+                self._end_of_patience()
+            return
+        if isinstance(taken, EndlessLine):
+            self._end_of_patience()
+            return
+        for trouble in taken:
+            if isinstance(trouble, GarbageLine):
+                self._take_garbage(trouble.line)
+            elif isinstance(trouble, OverlongReply):
+                limit = self._settings.line_length_limit
+                self._emit(events.MultilineReplyTooLong(self.peer.relay, limit, trouble.start))
+
+    def _take_garbage(self, line: str) -> None:
+        self.garbled = True
+        if not self.pipelining:
+            return
+        settings, peer = self._settings, self.peer
+        shown = line[:_SHOWN_CHARACTERS]
+        self._emit(events.GarbageReply(self._queue_id, settings.protocol_word, peer.relay, shown))
+        if settings.helpful:
+            self._emit(events.PipeliningAdvice(peer.address, settings.pipelining_hint))
+
+    def _end_of_patience(self) -> None:
+        """What comes from this server has no end: read no more of it."""
+        if not self._input_over:
+            self._emit(events.ReplyEndless(self.peer.relay))
+            self._input_over = True
+
+    def _serve(self) -> None:
+        """Give the dialog what it waits for, if that is there or can never come."""
+        phase = self._awaiting
+        if phase is None:
+            return
+        if self._replies:
+            self._awaiting = None
+            self._deadline.stop(self._clock.seconds())
+            self._resume(self._replies.popleft())
+        elif self._input_over:
+            self._awaiting = None
+            self._resume(error=ConnectionBrokenError(Breakage.LOST, phase))
+
+    def readConnectionLost(self) -> None:
+        """The server has no more to say; what it said still counts, and it may still listen."""
+        self._input_over = True
+        if self._dialog is None:
+            self.close()
+        else:
+            self._serve()
+
+    def writeConnectionLost(self) -> None:
+        """We never close our side alone."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Nothing can be said or heard any more."""
+        self._lost = self._input_over = True
+        self._deadline.stop(self._clock.seconds())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._chunks is not None:
+            self._chunks = None
+            self._resume(error=ConnectionBrokenError(Breakage.LOST, phases.CONTENT))
+        else:
+            self._serve()
+
+    # ---- time ----
+
+    def _arm(self) -> None:
+        """See to it that the timer fires no later than the deadline; one that fires too early is no harm, and cheaper."""
+        at = self._deadline.at
+        if at is None:
+            return
+        wait = max(0.0, at - self._clock.seconds())
+        if self._timer is None:
+            self._timer = self._clock.callLater(wait, self._timer_fired)
+        elif self._timer.getTime() > at:
+            self._timer.reset(wait)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        at = self._deadline.at
+        if at is None:
+            return
+        if self._clock.seconds() < at:
+            self._arm()
+            return
+        self._deadline.stop(self._clock.seconds())
+        phase, self._awaiting = self._awaiting, None
+        if self._chunks is not None:
+            self._wire.unregisterProducer()
+            self._stop_content()
+            phase = phases.CONTENT
+        if phase is None:
+            # Only the end of a closed connection was awaited.
+            self.abort()
+        else:
+            self._resume(error=ConnectionBrokenError(Breakage.TIMED_OUT, phase))
+
+    def wrote(self, octets: int) -> None:
+        """The transport has passed octets on to the system."""
+        if self._chunks is not None:
+            self._deadline.wrote_content(octets, self._clock.seconds())
+        else:
+            self._deadline.progress(self._clock.seconds())
+
+    # ---- content ----
+
+    def _begin_content(self) -> None:
+        assert self._content is not None
+        if self._lost:
+            self._resume(error=ConnectionBrokenError(Breakage.LOST, phases.CONTENT))
+            return
+        self._chunks = self._content.chunks()
+        self._encoder = DataEncoder(self._line_limit)
+        if self._write_content():
+            self._end_content()
+            return
+        # Only what does not fit into the first piece needs to be told when to go on.
+        self._deadline.start(phases.CONTENT, self._clock.seconds())
+        self._arm()
+        self._wire.registerProducer(self, streaming=False)
+
+    def resumeProducing(self) -> None:
+        """The last piece of the content has left: write the next one."""
+        if self._chunks is not None and self._write_content():
+            self._wire.unregisterProducer()
+            self._end_content()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; `connectionLost` tells the dialog."""
+
+    def _write_content(self) -> bool:
+        """Write a piece of the content; True if it was the last one, or the content is at fault."""
+        chunks, encoder = self._chunks, self._encoder
+        assert chunks is not None and encoder is not None
+        size, pieces = 0, []
+        try:
+            for chunk in chunks:
+                encoded = encoder.feed(chunk)
+                pieces.append(encoded)
+                size += len(encoded)
+                if size >= CONTENT_OCTETS:
+                    break
+            else:
+                pieces.append(encoder.finish())
+                self._wire.write(b"".join(pieces))
+                return True
+        except Exception as error:  # noqa: BLE001 - a message that cannot be read must end the dialog, whatever the reason
+            self._content_error = error
+            return True
+        self._wire.write(b"".join(pieces))
+        return False
+
+    def _end_content(self) -> None:
+        encoder, error = self._encoder, self._content_error
+        self._stop_content()
+        self._deadline.stop(self._clock.seconds())
+        if encoder is not None and encoder.broke_line and self._sink is not None:
+            self._sink(LineBroken(self._line_limit))
+        self._resume(error=error)
+
+    def _stop_content(self) -> None:
+        self._chunks = self._encoder = self._content_error = None

@@ -1,0 +1,148 @@
+"""The dialog from the server's greeting to the end of EHLO, HELO or LHLO.
+
+The rules, in order:
+1. A 2xx greeting goes on. 4xx, and 5xx with smtp_skip_5xx_greeting, is a soft failure; every other one is hard.
+2. EHLO is said if the greeting has the word ESMTP or smtp_always_send_ehlo is on; not with smtp_never_send_ehlo or for a PIX
+   firewall. LMTP always says LHLO, and a second pass inside TLS always says EHLO.
+3. EHLO refused with anything but 421: HELO. HELO and LHLO have no alternative.
+4. A server that calls itself by our own name is ourselves: the mail loops.
+
+Flow: session/protocol.py drives it; delivery/ goes on with a transaction, or takes the failure.
+Sources: RFC 5321 sections 3.1, 3.2 and 4.1.1.1; RFC 2033 section 4.1; postconf(5); smtp(8).
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from twisted_mta.model import events
+from twisted_mta.model.dsn import DsnStatus
+from twisted_mta.smtp import phases
+from twisted_mta.smtp.actions import AwaitReply, Dialog, Note, Write, refused_to_talk
+from twisted_mta.smtp.capabilities import Capabilities, Feature, discarded_for_log, parse_ehlo
+from twisted_mta.smtp.commands import hello
+from twisted_mta.smtp.peer import Peer
+from twisted_mta.smtp.reply import Reply
+from twisted_mta.smtp.settings import DialogSettings
+from twisted_mta.smtp.workarounds import PixWorkarounds, is_pix_greeting, workarounds_for
+
+_FIRST_WORD_END = re.compile(r"[- \t\n]+")
+_SPACE = re.compile(r"[ \t\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The server is ready for mail.
+
+    Attributes:
+        capabilities: what it offers; nothing after HELO.
+        pix: what its greeting calls for.
+        protocol_trouble: whether something was said that forbids using the connection again.
+    """
+
+    capabilities: Capabilities
+    pix: PixWorkarounds
+    protocol_trouble: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuff:
+    """The session ends before any mail: why, for all recipients."""
+
+    why: DsnStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """The message that a session is opened for.
+
+    Attributes:
+        queue_id: its queue id.
+        age_seconds: how long ago it arrived.
+    """
+
+    queue_id: str
+    age_seconds: float = 0.0
+
+
+def greet(peer: Peer, settings: DialogSettings, occasion: Occasion) -> Dialog[Welcome | Rebuff]:
+    """The whole phase on a new connection."""
+    greeting = yield AwaitReply(phases.GREETING)
+    assert greeting is not None
+    if not greeting.is_positive:
+        return _rebuffed_by_greeting(peer, greeting, settings)
+    words = _greeting_words(greeting.text)
+    if peer.detect_loops and words and words[0].lower() == settings.myhostname.lower():
+        yield Note(events.GreetedWithOwnName(peer.relay, settings.myhostname))
+    pix = PixWorkarounds()
+    if is_pix_greeting(greeting.text) and settings.pix_workarounds:
+        pix = workarounds_for(settings, occasion.age_seconds)
+        yield Note(events.PixWorkaroundsEnabled(occasion.queue_id, pix.words, peer.relay))
+    welcome = yield from introduce(peer, settings, extended=_says_ehlo(words, pix, settings))
+    return replace(welcome, pix=pix) if isinstance(welcome, Welcome) else welcome
+
+
+def introduce(peer: Peer, settings: DialogSettings, *, extended: bool) -> Dialog[Welcome | Rebuff]:
+    """EHLO with its fallback HELO, or LHLO.
+
+    Args:
+        peer: the server.
+        settings: how.
+        extended: whether EHLO is tried at all.
+    """
+    if settings.lmtp:
+        word, phase = b"LHLO", phases.LHLO
+    elif extended:
+        word, phase = b"EHLO", phases.EHLO
+    else:
+        word, phase = b"HELO", phases.HELO
+    reply = yield from _say(word, phase, settings)
+    trouble = reply.garbled
+    if not reply.is_positive and phase is phases.EHLO and reply.code != 421:
+        phase = phases.HELO
+        reply = yield from _say(b"HELO", phase, settings)
+        trouble = trouble or reply.garbled
+    if not reply.is_positive:
+        return Rebuff(refused_to_talk(peer, reply))
+    if phase is phases.HELO:
+        return Welcome(Capabilities(), PixWorkarounds(), trouble)
+    shown = discarded_for_log(settings.discard)
+    if shown:
+        yield Note(events.EhloKeywordsDiscarded(shown))
+    capabilities = parse_ehlo(reply.text, settings.discard)
+    if capabilities.bad_size:
+        yield Note(events.SizeLimitUnreadable(capabilities.bad_size, peer.relay))
+    if peer.detect_loops and capabilities.name.lower() == settings.myhostname.lower():
+        yield Note(events.RepliedWithOwnName(peer.relay, settings.myhostname))
+        # A worse host may know a way to a better one; the best one is the end of the road.
+        status = "5.4.6" if peer.is_best else "4.4.6"
+        return Rebuff(DsnStatus(status, f"mail for {peer.nexthop} loops back to myself"))
+    if capabilities.offers(Feature.SMTPUTF8) and not capabilities.offers(Feature.EIGHTBITMIME):
+        yield Note(events.SmtpUtf8Without8BitMime(peer.namaddr))
+        capabilities = replace(capabilities, features=capabilities.features | Feature.EIGHTBITMIME)
+    return Welcome(capabilities, PixWorkarounds(), trouble)
+
+
+def _say(word: bytes, phase: phases.Phase, settings: DialogSettings) -> Dialog[Reply]:
+    yield Write(hello(word, settings.hello_name) + b"\r\n")
+    reply = yield AwaitReply(phase)
+    assert reply is not None
+    return reply
+
+
+def _rebuffed_by_greeting(peer: Peer, greeting: Reply, settings: DialogSettings) -> Rebuff:
+    why = refused_to_talk(peer, greeting)
+    if 500 <= greeting.code < 600 and settings.skip_5xx_greeting:
+        why = why.softened()
+    return Rebuff(why)
+
+
+def _greeting_words(text: str) -> list[str]:
+    """The words of a greeting behind its first code; the codes of further lines are words too, and do no harm."""
+    rest = _FIRST_WORD_END.split(text, maxsplit=1)[1:]
+    return [word for word in _SPACE.split(rest[0]) if word] if rest else []
+
+
+def _says_ehlo(words: list[str], pix: PixWorkarounds, settings: DialogSettings) -> bool:
+    if settings.never_send_ehlo or pix.disable_esmtp:
+        return False
+    return settings.always_send_ehlo or any(word.lower() == "esmtp" for word in words[1:])

@@ -1,0 +1,385 @@
+"""The mail transaction: from MAIL FROM to the reply to the final dot, with command pipelining.
+
+Two cursors walk the same list of states: `send`, the command to be built next, and `receive`, the reply expected next. The rules:
+1. Commands gather in one group. The group is flushed, and all its replies are read, before the content, at the end, when the
+   server has no PIPELINING, and when the next command would make the group longer than 4096 octets.
+2. After the replies have been read the course is corrected: no MAIL, no recipient or no DATA accepted means RSET. A DATA that was
+   accepted for nobody gets a lone dot, whose reply means nothing.
+3. What to do after the dot or RSET is decided when that command is built, before its reply is known.
+4. A 2xx to the dot counts only if it can be the answer to the dot: not if it came before the dot was written, and not if lines
+   that are no replies came with it while QUIT was in the pipeline, since then it may be the answer to QUIT.
+
+5. A connection lost within the content may have left a last reply: a refusal counts as the reply to the dot.
+
+What cannot happen: content that goes out before a 354 was read as the reply to DATA; a recipient that is taken without a reply.
+
+Flow: session/protocol.py drives it after smtp/greeting.py; the findings it yields go to delivery/recipients.py.
+Sources: RFC 5321 section 3.3; RFC 2920 section 3.1; RFC 2033 section 4.2; RFC 1870 section 6.1; postconf(5); smtp(8).
+"""
+
+import enum
+from dataclasses import dataclass
+
+from twisted_mta.model import events
+from twisted_mta.model.dsn import DsnStatus
+from twisted_mta.model.request import DeliveryRequest, Recipient
+from twisted_mta.smtp import commands, phases
+from twisted_mta.smtp.actions import (
+    AwaitReply,
+    Breakage,
+    ConnectionBrokenError,
+    Dialog,
+    MessageFailed,
+    MessageTaken,
+    Milestone,
+    Note,
+    Pause,
+    RecipientFailed,
+    RecipientTaken,
+    SendContent,
+    Write,
+    said,
+)
+from twisted_mta.smtp.capabilities import Feature
+from twisted_mta.smtp.greeting import Welcome
+from twisted_mta.smtp.peer import Peer
+from twisted_mta.smtp.reply import Reply
+from twisted_mta.smtp.settings import DialogSettings
+
+GROUP_OCTETS = 4096
+"""A group of pipelined commands is no longer than this: every server's receive buffer holds it."""
+
+LONG_IDLE_SECONDS = 10
+"""After a longer pause the group is flushed, whatever its length."""
+
+
+class State(enum.Enum):
+    """What a cursor stands on."""
+
+    XFORWARD_NAME = enum.auto()
+    XFORWARD_PROTO = enum.auto()
+    MAIL = enum.auto()
+    RCPT = enum.auto()
+    DATA = enum.auto()
+    DOT = enum.auto()
+    ABORT = enum.auto()
+    QUIT = enum.auto()
+    LAST = enum.auto()
+
+
+_PHASES = {
+    State.XFORWARD_NAME: phases.XFORWARD_NAME,
+    State.XFORWARD_PROTO: phases.XFORWARD_PROTO,
+    State.MAIL: phases.MAIL,
+    State.RCPT: phases.RCPT,
+    State.DATA: phases.DATA,
+    State.DOT: phases.DOT,
+    State.ABORT: phases.ABORT,
+    State.QUIT: phases.QUIT,
+}
+
+
+_FIXED_COMMANDS = {
+    State.DATA: b"DATA",
+    State.DOT: b".",
+    State.ABORT: b"RSET",
+    State.QUIT: b"QUIT",
+    State.LAST: b"",
+}
+
+
+class Ending(enum.Enum):
+    """How a transaction left the connection."""
+
+    CLOSED = "closed"
+    """QUIT has been said, or there is nothing more to say: close it."""
+    DROPPED = "dropped"
+    """It must be closed without a word."""
+    OPEN = "open"
+    """It may serve another transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionEnd:
+    """The end of a transaction.
+
+    Attributes:
+        ending: what is to become of the connection.
+        completed: whether the transaction ran to its normal end, whatever became of the recipients.
+    """
+
+    ending: Ending
+    completed: bool = True
+
+
+class Transaction:
+    """One message to one server; `run` is the dialog."""
+
+    def __init__(
+        self,
+        request: DeliveryRequest,
+        recipients: tuple[Recipient, ...],
+        peer: Peer,
+        welcome: Welcome,
+        settings: DialogSettings,
+        *,
+        keep_open: bool = False,
+    ) -> None:
+        """Prepare a transaction.
+
+        Args:
+            request: the message.
+            recipients: those of its recipients that this transaction is for; findings count them from 0.
+            peer: the server.
+            welcome: what the server offers.
+            settings: how to talk.
+            keep_open: whether the connection shall serve again: then no QUIT is sent.
+        """
+        self._request = request
+        self._recipients = recipients
+        self._peer = peer
+        self._capabilities = welcome.capabilities
+        self._delay_dot = welcome.pix.delay_dot
+        self._settings = settings
+        self._keep_open = keep_open
+        self._pipelining = self._capabilities.offers(Feature.PIPELINING)
+        self._stops_at_rcpt = request.is_probe and not settings.probe_to_data
+        self._xforward = commands.xforward(request, self._capabilities) if settings.send_xforward else (b"", b"")
+        self._after_recipients = State.ABORT if self._stops_at_rcpt else State.DATA
+        self._after_end = State.LAST if keep_open else State.QUIT
+        self._send = self._receive = self._first_state()
+        self._named: list[int] = []  # the recipients that RCPT names, by index
+        self._next = 0  # position in _named of the next RCPT
+        self._replied = 0  # position in _named of the next reply to RCPT
+        self._accepted: list[int] = []
+        self._settled = 0  # LMTP: how many of the accepted have had their reply to the dot
+        self._outstanding = 0  # commands whose replies have not been read
+        self._mail_refused = False
+        self._data_refused = False
+        self._quit_in_pipeline = False
+        self._idle_seconds = 0.0
+        self._group = bytearray()
+
+    def run(self) -> Dialog[TransactionEnd]:
+        """The dialog.
+
+        Raises:
+            ConnectionBrokenError: the connection broke before the fate of the mail was settled.
+        """
+        refusal = self._refuse_locally()
+        if refusal is not None:
+            why, ending = refusal
+            yield MessageFailed(why)
+            return TransactionEnd(ending)
+        yield from self._refuse_unspeakable()
+        if not self._named:
+            return TransactionEnd(Ending.OPEN)
+        while self._receive is not State.LAST:
+            command, after = yield from self._build()
+            if self._must_synchronise(command):
+                dropped = yield from self._collect_replies()
+                if dropped:
+                    return TransactionEnd(Ending.DROPPED)
+                if self._course_is_lost():
+                    command, after = b"RSET", self._after_end
+                    self._send = self._receive = State.ABORT
+            if self._send is State.LAST:
+                continue
+            if self._send is State.DOT and self._accepted and (yield from self._send_content()):
+                return TransactionEnd(Ending.DROPPED)
+            self._quit_in_pipeline = self._quit_in_pipeline or self._send is State.QUIT
+            self._group += command
+            self._group += b"\r\n"
+            self._outstanding += 1
+            self._send = after
+        yield from self._flush()
+        return TransactionEnd(Ending.OPEN if self._keep_open else Ending.CLOSED)
+
+    # ---- building commands ----
+
+    def _first_state(self) -> State:
+        if self._xforward[0]:
+            return State.XFORWARD_NAME
+        return State.XFORWARD_PROTO if self._xforward[1] else State.MAIL
+
+    def _build(self) -> Dialog[tuple[bytes, State]]:
+        """The command of the state to be sent, and the state that follows it."""
+        state = self._send
+        if state is State.RCPT:
+            recipient = self._recipients[self._named[self._next]]
+            self._next += 1
+            command = commands.rcpt_to(recipient, self._request, self._capabilities, self._settings)
+            return command, State.RCPT if self._next < len(self._named) else self._after_recipients
+        if state is State.MAIL:
+            yield Milestone.SET_UP
+            encoding = self._request.encoding
+            if self._capabilities.offers(Feature.EIGHTBITMIME) and encoding.lower() not in ("", "7bit", "8bit"):
+                yield Note(events.UnknownEncoding(self._request.queue_id, encoding))
+            return commands.mail_from(self._request, self._capabilities, self._settings), State.RCPT
+        if state is State.XFORWARD_NAME:
+            return self._xforward[0], State.XFORWARD_PROTO if self._xforward[1] else State.MAIL
+        if state is State.XFORWARD_PROTO:
+            return self._xforward[1], State.MAIL
+        return _FIXED_COMMANDS[state], {State.DATA: State.DOT, State.QUIT: State.LAST}.get(state, self._after_end)
+
+    def _must_synchronise(self, command: bytes) -> bool:
+        """Whether the replies that are outstanding must be read before this command is written."""
+        if self._send is State.DOT or self._send is State.LAST:
+            return True
+        if not self._outstanding:
+            return False
+        if not self._pipelining or self._idle_seconds > LONG_IDLE_SECONDS:
+            return True
+        if self._receive is State.DOT and self._send is State.QUIT:
+            return False
+        return len(self._group) + len(command) + 2 > GROUP_OCTETS
+
+    def _flush(self) -> Dialog[None]:
+        if self._group:
+            yield Write(bytes(self._group))
+            self._group.clear()
+
+    def _send_content(self) -> Dialog[bool]:
+        """Send the content; True if the connection was lost, and a refusal was its last word."""
+        try:
+            yield SendContent()
+        except ConnectionBrokenError as broken:
+            if broken.breakage is not Breakage.LOST:
+                raise
+            self._receive = State.DOT
+            while self._receive is State.DOT:
+                try:
+                    reply = yield AwaitReply(phases.DOT)
+                except ConnectionBrokenError:
+                    raise broken from None
+                assert reply is not None
+                yield from self._take_dot(reply)
+            return True
+        if self._delay_dot:
+            self._idle_seconds = self._settings.pix_delay_seconds
+            yield Pause(self._idle_seconds)
+        return False
+
+    # ---- reading replies ----
+
+    def _collect_replies(self) -> Dialog[bool]:
+        """Read all replies that are outstanding; True if the connection must be dropped."""
+        while self._outstanding and self._receive is not State.LAST:
+            yield from self._flush()
+            reply = yield AwaitReply(_PHASES[self._receive])
+            assert reply is not None
+            self._idle_seconds = 0.0
+            state = self._receive
+            if state is State.RCPT:
+                yield from self._take_rcpt(reply)
+            elif state is State.DOT:
+                yield from self._take_dot(reply)
+                if self._receive is State.DOT:
+                    continue  # LMTP: further replies to the same dot
+            elif state is State.MAIL:
+                yield from self._take_mail(reply)
+            elif state is State.DATA:
+                if (yield from self._take_data(reply)):
+                    return True
+            elif state is State.ABORT:
+                self._receive = self._after_settled()
+            elif state is State.QUIT:
+                self._receive = State.LAST
+            else:
+                yield from self._take_xforward(state, reply)
+            self._outstanding -= 1
+        return False
+
+    def _take_xforward(self, state: State, reply: Reply) -> Dialog[None]:
+        more = state is State.XFORWARD_NAME and self._xforward[1]
+        self._receive = State.XFORWARD_PROTO if more else State.MAIL
+        if not reply.is_positive:
+            yield Note(events.XforwardRefused(self._peer.relay, reply.one_line, _PHASES[state].command))
+
+    def _take_mail(self, reply: Reply) -> Dialog[None]:
+        self._receive = State.RCPT
+        if not reply.is_positive:
+            self._mail_refused = True
+            yield MessageFailed(said(self._peer, reply, phases.MAIL))
+
+    def _take_rcpt(self, reply: Reply) -> Dialog[None]:
+        index = self._named[self._replied]
+        self._replied += 1
+        if self._replied == len(self._named):
+            self._receive = self._after_recipients
+        if self._mail_refused:
+            return
+        if not reply.is_positive:
+            yield RecipientFailed(index, said(self._peer, reply, phases.RCPT))
+            return
+        self._accepted.append(index)
+        if self._stops_at_rcpt:
+            yield RecipientTaken(index, reply)
+
+    def _take_data(self, reply: Reply) -> Dialog[bool]:
+        self._receive = State.DOT
+        if reply.is_intermediate:
+            if self._request.is_probe and self._accepted:
+                # There is no way to take DATA back.
+                yield MessageTaken(reply, "2.0.0")
+                return True
+            return False
+        self._data_refused = True
+        if self._accepted:
+            self._accepted.clear()
+            yield MessageFailed(said(self._peer, reply, phases.DATA))
+        return False
+
+    def _take_dot(self, reply: Reply) -> Dialog[None]:
+        if self._accepted:
+            if reply.is_positive and (reply.early or (reply.garbled and self._quit_in_pipeline)):
+                raise ConnectionBrokenError(Breakage.LOST, phases.CONTENT)
+            yield Milestone.DONE
+            if self._settings.lmtp:
+                index = self._accepted[self._settled]
+                self._settled += 1
+                if reply.is_positive:
+                    yield RecipientTaken(index, reply)
+                else:
+                    yield RecipientFailed(index, said(self._peer, reply, phases.DOT))
+                if self._settled < len(self._accepted):
+                    return
+            elif reply.is_positive:
+                yield MessageTaken(reply, reply.status)
+            else:
+                yield MessageFailed(said(self._peer, reply, phases.DOT))
+        self._receive = self._after_settled()
+
+    def _after_settled(self) -> State:
+        """After the dot or RSET: the reply to QUIT is waited for only on request."""
+        return State.LAST if self._keep_open or not self._settings.await_quit_reply else State.QUIT
+
+    def _course_is_lost(self) -> bool:
+        return (
+            (self._send is State.RCPT and self._mail_refused)
+            or (self._send is State.DATA and not self._accepted)
+            or (self._send is State.DOT and self._data_refused)
+        )
+
+    # ---- before the first command ----
+
+    def _refuse_locally(self) -> tuple[DsnStatus, Ending] | None:
+        """What this server need not be asked, and what becomes of the connection."""
+        request, namaddr = self._request, self._peer.namaddr
+        if request.smtputf8.required and not self._capabilities.offers(Feature.SMTPUTF8):
+            return DsnStatus("5.6.7", f"SMTPUTF8 is required, but was not offered by host {namaddr}"), Ending.OPEN
+        limit = self._capabilities.size_limit
+        if 0 < limit < request.size:
+            text = f"message size {request.size} exceeds size limit {limit} of server {namaddr}"
+            return DsnStatus("5.3.4", text), Ending.OPEN if self._keep_open else Ending.DROPPED
+        if not commands.is_speakable(request.sender):
+            return DsnStatus("5.1.7", "sender address contains a line break or null character"), Ending.OPEN
+        return None
+
+    def _refuse_unspeakable(self) -> Dialog[None]:
+        for index, recipient in enumerate(self._recipients):
+            if commands.is_speakable(recipient.address):
+                self._named.append(index)
+            else:
+                text = "recipient address contains a line break or null character"
+                yield RecipientFailed(index, DsnStatus("5.1.3", text))
