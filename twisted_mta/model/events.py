@@ -74,6 +74,52 @@ class RequestMalformed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestOverdue(Event):
+    """A delivery has no result yet, and the queue manager cannot be kept waiting longer."""
+
+    queue_id: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRestored(Event):
+    """The name of a listening socket was removed or replaced, and stands for that socket again."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketTaken(Event):
+    """Another process listens at the name of our socket; connections go there."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLost(Event):
+    """The name of a listening socket was removed or replaced, and cannot be restored now."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptFailed(Event):
+    """No connection can be taken for now; those that come wait in the backlog."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffRefused(Event):
+    """A descriptor that was passed to the control socket is not served."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryFailedUnexpectedly(Event):
     """A defect of ours ended a delivery; the mail is deferred."""
 
