@@ -4,6 +4,8 @@ Flow: observe/maillog.py puts the text into the line.
 Sources: postconf(5) delay_logging_resolution_limit; the delays of a running Postfix.
 """
 
+import functools
+
 from twisted_mta.model.request import MessageStats
 
 _SECOND = 1_000_000
@@ -44,6 +46,11 @@ def format_seconds(microseconds: int, decimals: int = 2) -> str:
         else:
             while microseconds >= 100 * resolution:
                 resolution *= 10
-    rounded = (microseconds + resolution // 2) // resolution * resolution
-    seconds, rest = divmod(rounded, _SECOND)
+    return _digits((microseconds + resolution // 2) // resolution * resolution)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digits(microseconds: int) -> str:
+    """Rounded durations are few, so that their texts are worth keeping."""
+    seconds, rest = divmod(microseconds, _SECOND)
     return f"{seconds}.{rest:06d}".rstrip("0") if rest else str(seconds)

@@ -4,7 +4,8 @@ Flow: service.py gives every room an `emit` that renders with `line_of` and hand
 Sources: smtp(8) and postconf(5); the recorded log of a running Postfix; RFC 3463 for the codes.
 """
 
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass
 
 from twisted_mta.model import events
 from twisted_mta.model.address import quote_5322
@@ -22,6 +23,19 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.HostNotReached: (_INFO, "{reason}"),
     events.RecipientPassedOn: (_INFO, "{queue_id}: passing <{recipient}> to transport={transport}"),
     events.RequestMalformed: (_WARNING, "delivery request: {problem}"),
+    events.RequestOverdue: (
+        _WARNING,
+        "{queue_id}: no result after {seconds} seconds, the queue manager is asked to try again",
+    ),
+    events.SocketRestored: (_WARNING, "{path} was removed or replaced: listening there again"),
+    events.SocketTaken: (
+        _ERROR,
+        "{path} now belongs to another process, which gets the mail instead of this one; list the entry in"
+        " master_service_disable, or stop this service",
+    ),
+    events.SocketLost: (_ERROR, "{path} was removed or replaced, and cannot be restored: {problem}"),
+    events.AcceptFailed: (_WARNING, "accept connection on {path}: {problem}"),
+    events.HandoffRefused: (_WARNING, "{path}: connection refused: {problem}"),
     events.DeliveryFailedUnexpectedly: (
         _ERROR,
         "{queue_id}: delivery ended by a defect, mail is deferred: {traceback}",
@@ -92,6 +106,10 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
 """The line of each event but RecipientLogged: how serious, and its text with the event's fields in braces."""
 
 
+_FIELD = re.compile(r"\{(\w+)\}")
+_SHOW = {kind: (severity, _FIELD.sub(r"{0.\1}", text).format) for kind, (severity, text) in TEMPLATES.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class LogStyle:
     """What settings change in log lines.
@@ -116,8 +134,8 @@ def line_of(event: Event, style: LogStyle) -> tuple[Severity, str]:
     if isinstance(event, events.RecipientLogged):
         severity, text = _INFO, recipient_text(event, style)
     else:
-        severity, template = TEMPLATES[type(event)]
-        text = template.format_map({field.name: getattr(event, field.name) for field in fields(event)})
+        severity, show = _SHOW[type(event)]
+        text = show(event)
     return severity, shorten(printable(text, utf8=style.utf8))
 
 
