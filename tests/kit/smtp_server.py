@@ -171,8 +171,7 @@ class ScriptedSession(Protocol):
                     return
                 self._pending = rest
                 self._command(line.rstrip(b"\r").decode("utf-8", "surrogateescape"))
-        if not self._busy:
-            self._changed()
+        self._changed()
 
     def _command(self, line: str) -> None:
         self.record.commands.append(line)
@@ -213,6 +212,8 @@ class ScriptedSession(Protocol):
     def _answer(self, event: str) -> str:
         """Do what the script says, now or in its turn; returns the reply that was, or will be, sent."""
         answer, friendly = self._script.answer(event), self._script.friendly(event)
+        if event.upper() == "DATA" and not self._recipients:
+            friendly = "554 5.5.1 Error: no valid recipients"
         self._perform(answer, friendly)
         return reply_of(answer, friendly)
 
@@ -284,13 +285,19 @@ def reply_of(answer: Answer, friendly: str) -> str:
 
 
 class ScriptedServer(Factory):
-    """A server with any number of sessions, all by one script."""
+    """A server with any number of sessions, all by one script.
+
+    Attributes:
+        sessions: in the order of their connections.
+        most_at_once: the highest number of connections that were open at a time.
+    """
 
     noisy = False
 
     def __init__(self, script: Script, clock: IReactorTime) -> None:
         self.script = script
         self.sessions: list[SessionRecord] = []
+        self.most_at_once = 0
         self._clock = clock
         self._live: dict[int, ScriptedSession] = {}
         self._ports: list[IListeningPort] = []
@@ -307,6 +314,7 @@ class ScriptedServer(Factory):
         self.sessions.append(record)
         session = ScriptedSession(self.script, record, self._clock, self._changed)
         self._live[record.number] = session
+        self.most_at_once = max(self.most_at_once, len(self._live))
         session.lost.addCallback(lambda _: self._live.pop(record.number))
         return session
 

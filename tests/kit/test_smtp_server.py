@@ -93,6 +93,13 @@ class DialogTests(SynchronousTestCase):
         self.assertEqual(dialog.server.messages, [])
         self.assertEqual(len(dialog.server.sessions[0].messages), 1)
 
+    def test_no_recipients(self) -> None:
+        """A server that has refused every recipient does not take the content."""
+        dialog = Dialog(("RCPT", "550 5.1.1 no"))
+        dialog.heard()
+        said = dialog.say("MAIL FROM:<a@x>", "RCPT TO:<b@x>", "DATA", "NOOP")
+        self.assertEqual([line[:3] for line in said], ["250", "550", "554", "250"])
+
     def test_until(self) -> None:
         """A test can wait for what is to come."""
         dialog = Dialog()
