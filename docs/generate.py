@@ -1,0 +1,80 @@
+"""Write the pages that are made from the code: the list of log lines and the list of parameters.
+
+Flow: ``python docs/generate.py`` in the checkout; tests/test_frame.py compares `pages` with what the pages say.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted_mta.config import settings
+from twisted_mta.config.parameter import Kind, Parameter, Rows
+from twisted_mta.model.events import Severity
+from twisted_mta.observe.maillog import TEMPLATES
+
+REFERENCE = Path(__file__).parent / "reference"
+
+BEGIN, END = "<!-- made by docs/generate.py: begin -->", "<!-- made by docs/generate.py: end -->"
+
+
+def pages() -> dict[Path, str]:
+    """The text that each page should have."""
+    made = {"log-lines.md": log_lines(), "parameters.md": parameters()}
+    return {REFERENCE / name: filled(REFERENCE / name, "\n".join(lines)) for name, lines in made.items()}
+
+
+def filled(path: Path, text: str) -> str:
+    """A page with `text` between its two marks."""
+    before, begin, rest = path.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path}: the marks are missing")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def log_lines() -> Iterator[str]:
+    """A table of the lines, and what each means."""
+    yield "| line | when |"
+    yield "| --- | --- |"
+    for kind, (severity, template) in TEMPLATES.items():
+        prefix = "" if severity is Severity.INFO else f"{severity.value}: "
+        meaning = (kind.__doc__ or "").splitlines()[0]
+        yield f"| {code(prefix + template)} | {cell(meaning)} |"
+
+
+def parameters() -> Iterator[str]:
+    """A table of the parameters, by name."""
+    yield "| parameter | in LMTP mode | default | values | what it is |"
+    yield "| --- | --- | --- | --- | --- |"
+    for row in sorted(all_rows(Rows), key=lambda row: row.name):
+        lmtp = "as it is" if row.lmtp_name == row.name else code(row.lmtp_name) if row.lmtp_name else "not read"
+        if row.lmtp_name and row.lmtp_default != row.default:
+            lmtp += f", default {code(row.lmtp_default or '')}"
+        default = "at run time" if row.kind is Kind.FACT else code(row.default)
+        yield f"| {code(row.name)} | {lmtp} | {default} | {cell(row.accepts or row.kind.value)} | {cell(row.doc)} |"
+
+
+def all_rows(rows: type[Rows]) -> set[Parameter[Any]]:
+    """The rows of a class and of those below it."""
+    return set(rows.rows).union(*map(all_rows, rows.__subclasses__()))
+
+
+def code(text: str) -> str:
+    """Text as code in a table cell."""
+    return f"`{cell(text)}`" if text else "(empty)"
+
+
+def cell(text: str) -> str:
+    """Text that does not end the table cell it stands in."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def main() -> None:
+    """Write all pages."""
+    for path, text in pages().items():
+        path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    assert settings.Settings  # Its import declares every row.
+    main()
