@@ -1,5 +1,6 @@
 """A name server, a system resolver and a source of chance that live in memory."""
 
+import socket
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from random import Random
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from twisted_mta.dns.native import NativeAddresses, NativeFailure
 from twisted_mta.interfaces import IDNSClient
 from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, MxRecord, Record, RecordType, SrvRecord
 from twisted_mta.model.events import Event
-from twisted_mta.routing.addresses import NativeAnswer
+from twisted_mta.routing.addresses import Hosts
 from twisted_mta.routing.destination import parse_nexthop
 from twisted_mta.routing.own_addresses import OwnAddresses
 from twisted_mta.routing.router import Route, Router
@@ -81,14 +83,16 @@ def _record(name: str, rdtype: RecordType, text: str) -> Record:
 class FakeNative:
     """A system resolver that knows some hosts."""
 
-    def __init__(self, hosts: Mapping[str, NativeAnswer] | None = None) -> None:
+    def __init__(self, hosts: Mapping[str, NativeAddresses | NativeFailure] | None = None) -> None:
         self.hosts = hosts or {}
         self.questions: list[str] = []
+        self.families: Sequence[socket.AddressFamily] = ()
 
-    def lookup(self, host: str) -> Deferred[NativeAnswer]:
-        """Answer from what it knows; -2 is EAI_NONAME."""
+    def lookup(self, host: str, families: Sequence[socket.AddressFamily]) -> Deferred[NativeAddresses | NativeFailure]:
+        """Answer from what it knows."""
         self.questions.append(host)
-        return succeed(self.hosts.get(host, NativeAnswer((), -2, "Name or service not known")))
+        self.families = families
+        return succeed(self.hosts.get(host, NativeFailure("EAI_NONAME", "Name or service not known")))
 
 
 class Reversing:
@@ -114,7 +118,7 @@ class World:
         zone: Zone | None = None,
         *,
         own: Sequence[str] = (),
-        hosts: Mapping[str, NativeAnswer] | None = None,
+        hosts: Mapping[str, NativeAddresses | NativeFailure] | None = None,
         secure: frozenset[tuple[str, str]] = frozenset(),
         chance: Random | Reversing | None = None,
         **settings: Any,
@@ -125,6 +129,7 @@ class World:
         self.native = FakeNative(hosts)
         self.events: list[Event] = []
         emit: Callable[[Event], None] = self.events.append
+        self.hosts = Hosts(self.settings, self.dns, self.native, emit)
         self.router = Router(self.settings, self.dns, self.native, OwnAddresses(own), emit, chance or Random(1))
 
     def routes(self, nexthop: str) -> list[Route]:

@@ -6,13 +6,13 @@ smtputf8_enable; RFC 5321 section 5.1; getaddrinfo(3) for the errors of native l
 """
 
 import socket
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from twisted_mta.dns.native import NativeAddresses, NativeFailure
 from twisted_mta.interfaces import IDNSClient
 from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, RecordType
-from twisted_mta.model.events import AddressFamilySkipped, DomainNotConverted, Emit, RecordLimitExceeded
+from twisted_mta.model.events import DomainNotConverted, Emit, RecordLimitExceeded
 from twisted_mta.routing.candidates import Family
 from twisted_mta.routing.found import WhyNot
 from twisted_mta.routing.idna import DomainNameError, to_a_labels
@@ -31,39 +31,17 @@ DNS_FAILURES = {
 }
 """The status of each kind of DNS failure."""
 
-_NATIVE_FAILURES = {
-    socket.EAI_AGAIN: "4.4.4",
-    socket.EAI_MEMORY: "4.3.0",
-    socket.EAI_SYSTEM: "4.3.0",
-    socket.EAI_NONAME: "5.4.4",
-}
+_NATIVE_FAILURES = {"EAI_AGAIN": "4.4.4", "EAI_MEMORY": "4.3.0", "EAI_SYSTEM": "4.3.0", "EAI_NONAME": "5.4.4"}
 _OTHER_NATIVE_FAILURE = "5.3.0"
 
 RDTYPES = {Family.IPV4: RecordType.A, Family.IPV6: RecordType.AAAA}
 """The type of the records that hold addresses of a family."""
 
-_FAMILY_OF = {family.number: family for family in (Family.IPV4, Family.IPV6)}
-
-
-@dataclass(frozen=True, slots=True)
-class NativeAnswer:
-    """What the system's look-up of a host said.
-
-    Attributes:
-        addresses: pairs of AF_ number and address text.
-        error: EAI_ number; 0: none.
-        reason: the system's text for `error`.
-    """
-
-    addresses: tuple[tuple[int, str], ...] = ()
-    error: int = 0
-    reason: str = ""
-
 
 class NativeLookup(Protocol):
-    """Looks up hosts as the system does, by /etc/hosts and whatever else nsswitch.conf(5) names."""
+    """Looks up hosts as the system does; `twisted_mta.dns.native.NativeResolver` is one."""
 
-    def lookup(self, host: str) -> Awaitable[NativeAnswer]:
+    def lookup(self, host: str, families: Sequence[socket.AddressFamily]) -> Awaitable[NativeAddresses | NativeFailure]:
         """Look up the addresses of a host; never fails."""
 
 
@@ -75,6 +53,7 @@ class Hosts:
         self._dns = dns
         self._native = native
         self._emit = emit
+        self._family_numbers = tuple(family.number for family in settings.families)
 
     def a_labels(self, name: str) -> str:
         """The form of a name that DNS knows; the name itself if there is none, which no server is asked for then."""
@@ -100,68 +79,59 @@ class Hosts:
             port: of the SRV record that named the host.
 
         Returns:
-            Whether there is room for more.
+            Whether all addresses found room; otherwise there is no use in looking up more.
         """
         literal = numeric_address(host)
         if literal and literal[0] in self._settings.families:
             return self._extend(found, [HostAddress(*literal, host, host, False, preference, port)])
         name = self.a_labels(host)
         if self._settings.hosts_by_dns:
-            answer, room = await self._ask_dns(found, name, dnssec, preference, port)
+            answer, addresses = await self._ask_dns(name, dnssec, preference, port)
             if answer.result is LookupResult.OK:
-                return room
+                return self._extend(found, addresses)
             why.note(DNS_FAILURES[answer.result], answer.reason)
             if answer.result is not LookupResult.NOT_FOUND:
                 return True
         if self._settings.hosts_by_native:
-            return await self._ask_system(found, name, why, preference)
+            return self._extend(found, await self._ask_system(name, why, preference))
         return True
 
-    async def _ask_dns(
-        self, found: list[HostAddress], name: str, dnssec: bool, preference: int, port: int
-    ) -> tuple[Answer, bool]:
+    async def _ask_dns(self, name: str, dnssec: bool, preference: int, port: int) -> tuple[Answer, list[HostAddress]]:
         """Ask for one type after the other; of the answers the one of the highest class counts, the later on a tie."""
         settings = self._settings
         best: Answer | None = None
-        room = True
+        addresses: list[HostAddress] = []
         for family in settings.families:
             answer = await self._dns.lookup(
                 name, RDTYPES[family], dnssec=dnssec, use_search_list=settings.use_search_list
             )
             if best is None or answer.result >= best.result:
                 best = answer
-            room = self._extend(
-                found,
-                [
-                    HostAddress(family, record.address, name, record.owner, answer.secure, preference, port)
-                    for record in answer.records
-                    if isinstance(record, AddressRecord)
-                ],
-            )
-            if not room:
+            more = [
+                HostAddress(family, record.address, name, record.owner, answer.secure, preference, port)
+                for record in answer.records
+                if isinstance(record, AddressRecord)
+            ]
+            if not self._extend(addresses, more) or len(addresses) == MOST_ADDRESSES:
                 break
-        return best or Answer(name, RecordType.A, LookupResult.NOT_FOUND), room
+        return best or Answer(name, RecordType.A, LookupResult.NOT_FOUND), addresses
 
-    async def _ask_system(self, found: list[HostAddress], host: str, why: WhyNot, preference: int) -> bool:
+    async def _ask_system(self, host: str, why: WhyNot, preference: int) -> list[HostAddress]:
         """Look up a host natively. Its addresses have no port of their own, even if an SRV record named the host."""
-        answer = await self._native.lookup(host)
-        if answer.error:
-            status = _NATIVE_FAILURES.get(answer.error, _OTHER_NATIVE_FAILURE)
-            why.note(status, f"unable to look up host {host}: {answer.reason}")
-            return True
-        usable = []
-        for number, address in answer.addresses:
-            family = _FAMILY_OF.get(number)
-            if family in self._settings.families and family is not None:
-                usable.append(HostAddress(family, address, host, host, False, preference))
-            else:
-                self._emit(AddressFamilySkipped(number, host))
-        if not usable:
+        answer = await self._native.lookup(host, self._family_numbers)
+        if isinstance(answer, NativeFailure):
+            status = _NATIVE_FAILURES.get(answer.name, _OTHER_NATIVE_FAILURE)
+            why.note(status, f"unable to look up host {host}: {answer.text}")
+            return []
+        if not answer.addresses:
             why.note("5.4.4", f"{host}: host not found")
-        return self._extend(found, usable)
+        return [
+            HostAddress(Family.IPV6 if ":" in address else Family.IPV4, address, host, host, False, preference)
+            for address in answer.addresses
+        ]
 
     def _extend(self, found: list[HostAddress], more: list[HostAddress]) -> bool:
-        """Append what there is room for."""
+        """Append what there is room for; whether that was all."""
         found.extend(more)
         if len(found) <= MOST_ADDRESSES:
             return True

@@ -19,7 +19,7 @@ class Family(enum.Enum):
     LOCAL = "unix"
 
     @property
-    def number(self) -> int:
+    def number(self) -> socket.AddressFamily:
         """The AF_ number of the socket interface."""
         return _NUMBERS[self]
 

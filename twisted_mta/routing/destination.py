@@ -96,6 +96,8 @@ def _split(text: str) -> list[str]:
 
 
 def _local(nexthop: str, path: str, settings: RoutingSettings) -> Destination:
+    if not path:
+        return _unusable(nexthop, DestinationError(f"missing pathname in server description: {nexthop}"))
     ignored = (FallbackIgnored(settings.fallback_relay),) if settings.fallback_relay else ()
     return Destination(nexthop, path=path, events=ignored)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ifaddr
 
+from twisted_mta.config.errors import ConfigError
 from twisted_mta.routing.candidates import Family
 from twisted_mta.routing.literal import numeric_address, packed_address
 
@@ -24,10 +25,6 @@ ListInterfaces = Callable[[], Iterable[str]]
 
 Resolve = Callable[[str, Family], Sequence[str]]
 """Resolves a host name to its addresses of one family; an empty list if there are none."""
-
-
-class OwnAddressesError(Exception):
-    """inet_interfaces or proxy_interfaces cannot be used; the text names the parameter and the culprit."""
 
 
 class OwnAddresses:
@@ -80,7 +77,7 @@ def own_addresses(
         resolve: resolves host names; None: getaddrinfo(3).
 
     Raises:
-        OwnAddressesError: a name without address, or an address of no interface.
+        ConfigError: a name without address, or an address of no interface.
     """
     resolve = resolve or system_resolve
     if not families:
@@ -90,14 +87,15 @@ def own_addresses(
         case "all":
             interfaces = [address for address in local if not ip_address(address).is_unspecified]
             if not interfaces:
-                raise OwnAddressesError("could not find any active network interfaces")
+                raise ConfigError("could not find any active network interfaces", parameter="inet_interfaces")
         case "loopback-only":
             interfaces = [address for address in local if ip_address(address).is_loopback]
         case listed:
             interfaces = _resolve_all("inet_interfaces", listed, families, resolve)
             for address in interfaces:
                 if address not in local:
-                    raise OwnAddressesError(f"parameter inet_interfaces: no local interface found for {address}")
+                    text = f"parameter inet_interfaces: no local interface found for {address}"
+                    raise ConfigError(text, parameter="inet_interfaces")
     return OwnAddresses(interfaces, _resolve_all("proxy_interfaces", proxy_interfaces, families, resolve))
 
 
@@ -112,7 +110,7 @@ def _resolve_all(parameter: str, listed: str, families: Sequence[Family], resolv
         else:
             addresses = [address for family in families for address in resolve(host, family)]
         if not addresses:
-            raise OwnAddressesError(f"config variable {parameter}: host not found: {item}")
+            raise ConfigError(f"config variable {parameter}: host not found: {item}", parameter=parameter)
         found.update(dict.fromkeys(addresses))
     return list(found)
 

@@ -21,6 +21,8 @@ from twisted_mta.routing.own_addresses import OwnAddresses
 from twisted_mta.routing.settings import RoutingSettings
 from twisted_mta.routing.srv import find_service
 
+_UNCHANGING_ROUTES = 1024
+
 _NO_PROTOCOLS = DsnStatus("4.4.4", "all network protocols are disabled")
 
 
@@ -72,6 +74,8 @@ class Router:
         self._emit = emit
         hosts = Hosts(settings, dns, native, emit)
         self._lookups = Lookups(settings, dns, hosts, own_addresses, emit, shuffle)
+        # The routes to addresses: relays are often written so, and no name server can change them.
+        self._unchanging: dict[tuple[str, bool], Route] = {}
 
     async def route(self, destination: Destination) -> Route:
         """Find the way to a destination.
@@ -88,6 +92,17 @@ class Router:
             return Route(destination, (candidate,), is_final=True, best_preference=0)
         if not self._settings.families:
             return Route(destination, problem=_NO_PROTOCOLS)
+        key = (destination.text, destination.is_fallback)
+        if known := self._unchanging.get(key):
+            return known
+        route = await self._find_route(destination)
+        if route.candidates and destination.literal and not self._settings.srv_services:
+            if len(self._unchanging) >= _UNCHANGING_ROUTES:
+                self._unchanging.clear()
+            self._unchanging[key] = route
+        return route
+
+    async def _find_route(self, destination: Destination) -> Route:
         found = await self._find(destination)
         if found.problem is not None:
             is_final = found.found_self or found.problem.status.endswith(".4.6")
