@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 from tests.interop import agents
 from tests.interop.agents import SERVICE, Agent, PostfixAgent, ServiceAgent
 from tests.kit import namespace
+from tests.kit.dns_server import DNSServer
 from tests.kit.postfix import Postfix, QueuedMessage, installation
 from tests.kit.script import Rule, Script
 from tests.kit.smtp_server import ScriptedServer
@@ -98,13 +99,17 @@ class InteropCase(TestCase):
             services: more lines of master.cf.
             routes: the nexthop of each domain that has no MX records.
         """
-        inline = " ".join(f"{{{domain}={SERVICE}:{nexthop}}}" for domain, nexthop in routes.items())
+        rows = " ".join(f"{{{domain}={SERVICE}:{nexthop}}}" for domain, nexthop in routes.items())
         if agents.own_service():
             self.agent = ServiceAgent(self.postfix, installed_package(), self.protocol, options)
         else:
             self.agent = PostfixAgent(self.protocol, options)
         self.postfix.create(
-            {"default_transport": SERVICE, "transport_maps": f"inline:{{ {inline} }}", **(settings or {})},
+            {
+                "default_transport": SERVICE,
+                "transport_maps": f"inline:{{ {rows} }}" if rows else "",
+                **(settings or {}),
+            },
             self.agent.master_cf + services,
         )
 
@@ -136,6 +141,13 @@ class InteropCase(TestCase):
         else:
             endpoint = TCP4ServerEndpoint(reactor, port, interface=address, backlog=1000)
         await server.listen(endpoint)
+        self.addCleanup(server.stop)
+        return server
+
+    def name_server(self, zone: Mapping[str, Mapping[str, Any]]) -> DNSServer:
+        """Start a name server that knows the names of `zone`; the system's resolver asks it."""
+        server = DNSServer(reactor, zone)
+        server.start(namespace.NAME_SERVER, 53)
         self.addCleanup(server.stop)
         return server
 

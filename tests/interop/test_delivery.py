@@ -12,6 +12,27 @@ SENDER = "sender@sender.example"
 class DeliveryTests(InteropCase):
     """One server, 192.0.2.1, for all mail."""
 
+    async def test_second_mail_exchanger(self) -> None:
+        """The best mail exchanger refuses the connection: both recipients get the message through the second."""
+        self.name_server(
+            {
+                "dest.example": {"MX": ["10 mx1.dest.example", "20 mx2.dest.example"]},
+                "mx1.dest.example": {"A": ["192.0.2.1"]},
+                "mx2.dest.example": {"A": ["192.0.2.2"]},
+            }
+        )
+        server = await self.server("192.0.2.2")
+        await self.begin(routes={})
+        await self.postfix.submit(SENDER, ["one@dest.example", "two@dest.example"], message())
+        await self.postfix.settle()
+        (delivered,) = server.messages
+        self.assertEqual(
+            {name.split()[0] for name in delivered.recipients}, {"<one@dest.example>", "<two@dest.example>"}
+        )
+        self.assertEqual(len(self.postfix.log("connect to mx1.dest.example[192.0.2.1]:25: Connection refused")), 1)
+        self.assertEqual(len(self.postfix.log("relay=mx2.dest.example[192.0.2.2]:25", "dsn=2.0.0, status=sent")), 2)
+        self.assertEqual(await self.postfix.queue(), [])
+
     async def test_refused_recipient(self) -> None:
         """A 550 for one of three recipients: the others get the message, the sender a report about the one."""
         server = await self.server("192.0.2.1", ("RCPT TO:<bad@", "550 5.1.1 <bad@dest.example> no such user here"))
