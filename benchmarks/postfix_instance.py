@@ -162,7 +162,7 @@ class PostfixInstance:
         The queue manager must stand still.
 
         Raises:
-            BenchmarkError: Postfix does not take the message.
+            BenchmarkError: Postfix does not take the message, or not all of it.
         """
         incoming = self.queue_directory / "incoming"
         # -i: a line with nothing but a dot does not end the message.
@@ -171,6 +171,8 @@ class PostfixInstance:
         (path,) = incoming.iterdir()
         content = path.read_bytes()
         path.unlink()
+        if len(content) < len(message):
+            raise BenchmarkError(f"Postfix made a queue file of {len(content)} octets from a message of {len(message)}")
         return content
 
     def fill(self, queue_file: bytes, count: int) -> None:

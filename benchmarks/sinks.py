@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.subprocesses import check_alive, printable_tail, running
+from benchmarks.subprocesses import check_alive, last_line, running
 from benchmarks.waiting import BenchmarkError, wait_until
 
 _START_SECONDS = 10
@@ -88,7 +88,7 @@ def _own_server(module: str, arguments: Sequence[str], output: Path) -> Iterator
 
         def ready() -> bool:
             check_alive(process, output, module)
-            return bool(printable_tail(output))
+            return bool(last_line(output))
 
         wait_until(ready, module, _START_SECONDS)
         yield process

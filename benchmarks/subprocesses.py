@@ -69,14 +69,15 @@ def check_alive(process: subprocess.Popen[bytes], output: Path, name: str) -> No
         BenchmarkError: it has ended; with the last that it printed.
     """
     if process.poll() is not None:
-        said = printable_tail(output) or "nothing"
-        raise BenchmarkError(f"{name} ended by itself with status {process.returncode}, and said: {said}")
+        said = last_line(output) or "nothing"
+        raise BenchmarkError(f"{name} ended by itself with status {process.returncode}; the last that it said: {said}")
 
 
-def printable_tail(path: Path, octets: int = 1500) -> str:
-    """The end of a text file, for a message; empty if there is none."""
+def last_line(path: Path, octets: int = 1500) -> str:
+    """The last line of a text file that is not blank, made printable; empty if there is none."""
     try:
         text = path.read_bytes()[-octets:].decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text).strip()
+    lines = text.strip().splitlines()
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in lines[-1].strip()) if lines else ""
