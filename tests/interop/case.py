@@ -90,6 +90,7 @@ class InteropCase(TestCase):
         options: Sequence[str] = (),
         services: str = "",
         routes: Mapping[str, str] = DEFAULT_ROUTES,
+        transport: str = SERVICE,
     ) -> None:
         """Configure a Postfix that sends all mail to the agent.
 
@@ -98,8 +99,9 @@ class InteropCase(TestCase):
             options: more command-line options of our service; of Postfix's own agent, those with ``-o``.
             services: more lines of master.cf.
             routes: the nexthop of each domain that has no MX records.
+            transport: where all mail goes, if not straight to the agent.
         """
-        rows = " ".join(f"{{{domain}={SERVICE}:{nexthop}}}" for domain, nexthop in routes.items())
+        rows = " ".join(f"{{{domain}={transport}:{nexthop}}}" for domain, nexthop in routes.items())
         if agents.own_service():
             self.agent = ServiceAgent(self.postfix, installed_package(), self.protocol, options)
         else:
