@@ -210,6 +210,14 @@ class WrongStatusClass(Event):
     status: str
 
 
+@dataclass(frozen=True, slots=True)
+class StatusFilterRefused(Event):
+    """A delivery status filter gave no status, or one that turns success into failure or failure into success."""
+
+    parameter: str
+    found: str
+
+
 # ---- name service and routing ----
 
 

@@ -50,6 +50,7 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.ServiceFailed: (_WARNING, "{queue_id}: {service} service failure"),
     events.ServiceConfused: (_WARNING, "{service}: {problem}"),
     events.WrongStatusClass: (_WARNING, '{function}: ignoring dsn code "{status}"'),
+    events.StatusFilterRefused: (_WARNING, "{parameter}: bad status code: {found}"),
     events.NumericDomainName: (
         _WARNING,
         "numeric domain name in resource {where} of {rdtype} record for {qname}: {target}",
