@@ -1,20 +1,19 @@
 """Write the pages that are made from the code: the list of log lines and the list of parameters.
 
-Flow: ``python docs/generate.py`` in the checkout; tests/test_frame.py compares `pages` with what the pages say.
+Flow: ``python -m docs.generate`` in the checkout; tests/test_frame.py compares `pages` with what the pages say.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from twisted_mta.config import settings
-from twisted_mta.config.parameter import Kind, Parameter, Rows
+from twisted_mta.config.parameter import Kind
+from twisted_mta.config.settings import ROWS
 from twisted_mta.model.events import Severity
 from twisted_mta.observe.maillog import TEMPLATES
 
 REFERENCE = Path(__file__).parent / "reference"
 
-BEGIN, END = "<!-- made by docs/generate.py: begin -->", "<!-- made by docs/generate.py: end -->"
+BEGIN, END = "<!-- made by docs.generate: begin -->", "<!-- made by docs.generate: end -->"
 
 
 def pages() -> dict[Path, str]:
@@ -46,17 +45,12 @@ def parameters() -> Iterator[str]:
     """A table of the parameters, by name."""
     yield "| parameter | in LMTP mode | default | values | what it is |"
     yield "| --- | --- | --- | --- | --- |"
-    for row in sorted(all_rows(Rows), key=lambda row: row.name):
+    for row in sorted(ROWS, key=lambda row: row.name):
         lmtp = "as it is" if row.lmtp_name == row.name else code(row.lmtp_name) if row.lmtp_name else "not read"
         if row.lmtp_name and row.lmtp_default != row.default:
             lmtp += f", default {code(row.lmtp_default or '')}"
         default = "at run time" if row.kind is Kind.FACT else code(row.default)
         yield f"| {code(row.name)} | {lmtp} | {default} | {cell(row.accepts or row.kind.value)} | {cell(row.doc)} |"
-
-
-def all_rows(rows: type[Rows]) -> set[Parameter[Any]]:
-    """The rows of a class and of those below it."""
-    return set(rows.rows).union(*map(all_rows, rows.__subclasses__()))
 
 
 def code(text: str) -> str:
@@ -76,5 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert settings.Settings  # Its import declares every row.
     main()

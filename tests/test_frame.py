@@ -7,6 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from docs.generate import pages
+
 ROOT = Path(__file__).resolve().parents[1]
 
 CODE = ("twisted_mta", "twisted", "tests", "benchmarks", "docs")
@@ -23,10 +25,11 @@ class FrameTests(SynchronousTestCase):
         """Every RFC that code cites has a row in docs/reference/rfcs.md, which says how far it is followed."""
         page = (ROOT / "docs/reference/rfcs.md").read_text("utf-8")
         listed = set(re.findall(r"^\| *(\d+) *\|", page, re.MULTILINE))
-        for folder in CODE:
-            for path in (ROOT / folder).rglob("*.py"):
-                cited = set(re.findall(r"\bRFC ?(\d{3,5})\b", path.read_text("utf-8")))
-                self.assertEqual(cited - listed, set(), f"{path.relative_to(ROOT)} cites RFCs that are not listed")
+        citing: dict[str, str] = {}
+        for path in (path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
+            cited = re.findall(r"\bRFC ?(\d{3,5})\b", path.read_text("utf-8"))
+            citing |= dict.fromkeys(cited, str(path.relative_to(ROOT)))
+        self.assertEqual({number: path for number, path in citing.items() if number not in listed}, {})
 
     def test_rows_of_rfcs(self) -> None:
         """Each row of that page stands in its place by number, once, and says one of three words."""
@@ -37,6 +40,11 @@ class FrameTests(SynchronousTestCase):
         for number, state, remark in rows:
             self.assertIn(state, ("done", "partly", "not"), f"RFC {number}")
             self.assertTrue(remark, f"RFC {number} has no remark")
+
+    def test_generated_pages_are_up_to_date(self) -> None:
+        """The pages of parameters and log lines say what the code says; python -m docs.generate makes them anew."""
+        for path, text in pages().items():
+            self.assertEqual(path.read_text("utf-8"), text)
 
     def test_plugin_folder_is_no_package(self) -> None:
         """A module named twisted or twisted.plugins of ours would hide Twisted itself."""
