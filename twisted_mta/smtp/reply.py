@@ -15,12 +15,15 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-_ENHANCED_STATUS = re.compile(r"[0-9]{3}. *([245]\.[0-9]{1,3}\.[0-9]{1,3})(?=\s|\Z)", re.DOTALL)
+_ENHANCED_STATUS = re.compile(r"[0-9]{3}. *([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |\Z)", re.DOTALL)
 _REPLY_LINE = re.compile(r"([0-9]{3})([- ]|\Z)")
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 REPLY_OCTETS_LIMIT = 1024 * 1024
-"""A reply with more octets than this is an attack: 20,000 EHLO keywords of 50 octets each still fit."""
+"""A reply with more octets than this is an attack: 20,000 EHLO lines of 50 octets each still fit."""
+
+GARBAGE_LINES_LIMIT = 100
+"""A reply with more lines than this that are no reply lines is one, too: each of them makes log lines."""
 
 
 def _question_marks(error: UnicodeError) -> tuple[str, int]:
@@ -181,10 +184,10 @@ class ReplyAssembler:
 
     def _reset(self) -> None:
         self._lines: list[str] = []
-        self._stored = 0
+        self._stored = -1  # characters of the text so far: the first line has no newline in front
         self._seen = 0
         self._dropping = False
-        self._garbled = False
+        self._garbage = 0
 
     def add(self, line: str) -> Reply | EndlessLine | list[Trouble]:
         """Take a line.
@@ -197,19 +200,22 @@ class ReplyAssembler:
         if self._seen > REPLY_OCTETS_LIMIT:
             return EndlessLine()
         if self._stored < self._limit:
-            self._lines.append(line)
-            self._stored += len(line) + 1
+            if line or self._lines:
+                self._lines.append(line)
+                self._stored += len(line) + 1
         elif not self._dropping:
             self._dropping = True
-            trouble.append(OverlongReply(self._lines[0][:30]))
+            trouble.append(OverlongReply("\n".join(self._lines)[:30]))
         match = _REPLY_LINE.match(line)
         if match is None:
-            self._garbled = True
+            self._garbage += 1
+            if self._garbage > GARBAGE_LINES_LIMIT:
+                return EndlessLine()
             trouble.append(GarbageLine(line))
             return trouble
         if match[2] == "-":
             return trouble
-        reply = Reply(int(match[1]), enhanced_status(line), "\n".join(self._lines), self._garbled)
+        reply = Reply(int(match[1]), enhanced_status(line), "\n".join(self._lines), self._garbage > 0)
         self._reset()
         return reply
 
