@@ -111,8 +111,36 @@ class AcceptorTests(SynchronousTestCase):
         self.assertIn(transport, self.reactor.getReaders())
         self.assertEqual(transport.getPeer(), UNIXAddress(None))
         transport.write(b"hello")
-        transport.doWrite()  # type: ignore[attr-defined]
         self.assertEqual(client.recv(10), b"hello")
+
+    def test_sends_at_once(self) -> None:
+        """What fits is sent without the reactor's help; the rest follows in order, and what is written after it."""
+        client = self.connect()
+        self.acceptor.doRead()
+        transport = self.factory.made[0].transport
+        assert transport is not None
+        transport.writeSequence([b"he", b"llo"])
+        self.assertNotIn(transport, self.reactor.getWriters())
+        transport.write(b"x" * 2_000_000)
+        transport.write(b"end")
+        self.assertIn(transport, self.reactor.getWriters())
+        received = b""
+        while not received.endswith(b"end"):
+            received += client.recv(1_000_000)
+            if transport in self.reactor.getWriters():
+                transport.doWrite()  # type: ignore[attr-defined]
+        self.assertEqual(received, b"hello" + b"x" * 2_000_000 + b"end")
+
+    def test_write_to_a_lost_connection(self) -> None:
+        """An error of an early write is met by the reactor, which tells the protocol; the writer sees none."""
+        client = self.connect()
+        self.acceptor.doRead()
+        transport = self.factory.made[0].transport
+        assert transport is not None
+        client.close()
+        transport.write(b"hello")
+        self.assertIn(transport, self.reactor.getWriters())
+        self.assertIsInstance(transport.doWrite(), Exception)  # type: ignore[attr-defined]
 
     def test_takes_more_while_more_come(self) -> None:
         """One at first, then more at once; and no useless call while single connections come."""

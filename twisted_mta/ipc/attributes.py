@@ -20,6 +20,7 @@ LONGEST_LIST = 4 << 20
 """Octets of one list, terminator included."""
 
 _INT_BITS, _LONG_BITS = 32, 64
+_SURELY_SMALL = 10  # fewer digits than this fit in 31 bits, as nearly every number does
 _NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]{1,20})")
 
 
@@ -230,6 +231,8 @@ def read_int(value: bytes, name: str) -> int:
     Raises:
         IpcError: not a number, or too large.
     """
+    if len(value) < _SURELY_SMALL and value.isdigit():
+        return int(value)
     return _read_number(value, name, _INT_BITS)
 
 
@@ -243,12 +246,12 @@ def read_long(value: bytes, name: str) -> int:
     Raises:
         IpcError: not a number, or too large.
     """
+    if len(value) < _SURELY_SMALL and value.isdigit():
+        return int(value)
     return _read_number(value, name, _LONG_BITS)
 
 
 def _read_number(value: bytes, name: str, bits: int) -> int:
-    if len(value) < 10 and value.isdigit():  # nearly every number, and too short to be large
-        return int(value)
     match = _NUMBER.fullmatch(value)
     if match is None:
         raise IpcError(f"attribute {name}: {_shown(value)} is not a number")

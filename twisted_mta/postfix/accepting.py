@@ -12,6 +12,7 @@ out. The queue manager takes a hang-up for a broken transport and holds all its 
 import errno
 import os
 import socket
+from collections.abc import Iterable
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorFDSet, IReactorTime, IReadDescriptor
@@ -147,5 +148,33 @@ def adopt(connection: socket.socket, factory: IProtocolFactory, reactor: IReacto
     if protocol is None:
         connection.close()
         return False
-    protocol.makeConnection(Server(connection, protocol, None, None, number, reactor))
+    transport = _PromptServer(connection, protocol, None, None, number, reactor)  # type: ignore[no-untyped-call] # Twisted's
+    protocol.makeConnection(transport)
     return True
+
+
+class _PromptServer(Server):
+    """A transport that sends what fits at once.
+
+    Twisted's waits until the reactor has found out that the socket can be written to. With the short lists that are exchanged
+    here it always can, and the detour costs as much as reading a request and answering it. Not for who passes descriptors.
+    """
+
+    _prompt = True
+
+    def write(self, data: bytes) -> None:
+        """Send, and leave to the reactor what does not fit or meets an error."""
+        if self._prompt and self.connected and not self.disconnecting:
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0
+            if sent == len(data):
+                return
+            self._prompt = False  # from now on there may be something in the reactor's hands, which must go first
+            data = data[sent:]
+        super().write(data)  # type: ignore[no-untyped-call] # Twisted's
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send all of it."""
+        self.write(b"".join(iovec))
