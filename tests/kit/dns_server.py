@@ -65,8 +65,8 @@ class Fault(enum.Enum):
     """No data, no recursion, and the name servers of the root."""
     TRUNCATED = "truncated"
     """By UDP, only TC; by TCP, all is well."""
-    TRUNCATED_SILENCE = "truncated-silence"
-    """By UDP, only TC; by TCP, nothing, and the connection ends."""
+    TRUNCATED_CLOSE = "truncated-close"
+    """By UDP, only TC; by TCP, the connection ends without a word."""
     GARBAGE = "garbage"
     """The right id, then noise."""
     SILENCE = "silence"
@@ -92,7 +92,7 @@ class Query:
     """What the server was asked.
 
     Attributes:
-        name: as it was spelled, without a final dot.
+        name: as it was spelled, without a final dot; empty for the root.
         rdtype: the type, e.g. ``MX``.
         by_tcp: how it came.
         dnssec: whether validated data were asked for (DO and AD).
@@ -122,13 +122,15 @@ class ScriptedResolver:
 
     Args:
         zone: as described above.
+        follows_aliases: whether an alias comes with what stands behind it, as from any real resolver.
 
     Attributes:
         queries: what was asked, in order.
     """
 
-    def __init__(self, zone: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, zone: Mapping[str, Mapping[str, Any]], follows_aliases: bool = True) -> None:
         self.queries: list[Query] = []
+        self._follows_aliases = follows_aliases
         self.told: Callable[[Query], None] = lambda query: None
         self._names: dict[str, dict[str, _RecordSet]] = {}
         self._faults: dict[tuple[str, str], list[Fault]] = {}
@@ -154,11 +156,11 @@ class ScriptedResolver:
         if words:
             self._faults[name, rdtype] = [Fault(word) for word in words]
 
-    def respond(self, data: bytes, by_tcp: bool = False, port: int = 0) -> list[bytes]:
-        """The messages to send for a query, often one."""
+    def respond(self, data: bytes, by_tcp: bool = False, port: int = 0) -> list[bytes] | None:
+        """The messages to send for a query, often one; None: hang up."""
         query = dns.message.from_wire(data)
         question = query.question[0]
-        name = question.name.to_text(omit_final_dot=True)
+        name = question.name.to_text().removesuffix(".")
         rdtype = dns.rdatatype.to_text(question.rdtype)
         dnssec = bool(query.ednsflags & dns.flags.DO and query.flags & dns.flags.AD)
         seen = Query(name, rdtype, by_tcp, dnssec, query.payload if query.edns >= 0 else -1, port)
@@ -166,8 +168,10 @@ class ScriptedResolver:
         self.told(seen)
         reply = dns.message.make_response(query, recursion_available=True)
         fault = self._fault(name.lower(), rdtype)
-        if fault is Fault.SILENCE or (fault is Fault.TRUNCATED_SILENCE and by_tcp):
+        if fault is Fault.SILENCE:
             return []
+        if fault is Fault.TRUNCATED_CLOSE and by_tcp:
+            return None
         if fault is Fault.GARBAGE:
             return [data[:2] + b"\x81\x80" + b"\xff" * 20]
         if fault in _RCODES:
@@ -177,7 +181,7 @@ class ScriptedResolver:
             reply.authority.append(dns.rrset.from_text(".", DEFAULT_TTL, "IN", "NS", "a.root.example."))
         elif fault is not Fault.NODATA:
             self._resolve(reply, name.lower(), rdtype, dnssec)
-        if fault in (Fault.TRUNCATED, Fault.TRUNCATED_SILENCE) and not by_tcp:
+        if fault in (Fault.TRUNCATED, Fault.TRUNCATED_CLOSE) and not by_tcp:
             reply.flags |= dns.flags.TC
             reply.answer.clear()
         return _distort(_to_wire(reply, seen), fault)
@@ -211,6 +215,8 @@ class ScriptedResolver:
             _append(reply, name, "CNAME", alias)
             secure = secure and alias.secure
             name = alias.records[0].rstrip(".").lower()
+            if not self._follows_aliases:
+                break
         if not reply.answer:
             soa = f"ns.example. root.example. 1 1800 900 604800 {DEFAULT_TTL}"
             reply.authority.append(dns.rrset.from_text(".", DEFAULT_TTL, "IN", "SOA", soa))
@@ -277,12 +283,12 @@ class _Datagrams(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Answer a query."""
-        for message in self._resolver.respond(datagram, port=addr[1]):
+        for message in self._resolver.respond(datagram, port=addr[1]) or ():
             cast(Any, self.transport).write(message, addr)
 
 
 class _Stream(Protocol):
-    """One connection; ends when it has nothing to say to a query."""
+    """One connection, for any number of queries."""
 
     def __init__(self, resolver: ScriptedResolver) -> None:
         self._resolver = resolver
@@ -295,10 +301,11 @@ class _Stream(Protocol):
         while len(self._received) >= 2 and len(self._received) >= (end := 2 + int.from_bytes(self._received[:2])):
             query, self._received = self._received[2:end], self._received[end:]
             messages = self._resolver.respond(query, by_tcp=True, port=transport.getPeer().port)
+            if messages is None:
+                transport.loseConnection()
+                break
             for message in messages:
                 transport.write(len(message).to_bytes(2) + message)
-            if not messages:
-                transport.loseConnection()
 
 
 class _Streams(Factory):

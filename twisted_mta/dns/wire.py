@@ -36,6 +36,7 @@ _AUTHENTIC_DATA = 0x0020
 _AUTHORITATIVE = 0x0400
 _TRUNCATED = 0x0200
 
+_MOST_JUMPS = 127  # a name has no more labels; else a chain through the whole message could be walked for each record
 _LARGEST_TTL = 0x7FFFFFFF
 _ODD_OCTET = re.compile(rb"[^!#%&'*+,\-/0-9:<=>?A-Z\[\]^_`a-z{|}~]")
 _BACKSLASHED = b'"().;\\@$'
@@ -189,7 +190,7 @@ def _read_name(data: bytes, offset: int, names: _Names) -> tuple[str, int]:
     """
     labels: list[str] = []
     length = 1
-    here, end, floor = offset, -1, offset
+    here, end, floor, jumps = offset, -1, offset, 0
     try:
         while size := data[here]:
             if size < 64:
@@ -203,9 +204,10 @@ def _read_name(data: bytes, offset: int, names: _Names) -> tuple[str, int]:
                 target = (size & 63) << 8 | data[here + 1]
                 if end < 0:
                     end = here + 2
-                # Each pointer must go before the one that led to it: that ends any loop.
-                if target >= floor:
-                    raise WireError("a compression pointer does not point backwards")
+                jumps += 1
+                # Each pointer must go before where the last one led: that ends any loop.
+                if target >= floor or jumps > _MOST_JUMPS:
+                    raise WireError("compression pointers that lead nowhere")
                 if target in names:
                     suffix, suffix_length = names[target]
                     length += suffix_length - 1
