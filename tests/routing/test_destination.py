@@ -108,7 +108,7 @@ class ParseDestinationTests(SynchronousTestCase):
     def test_error_of_known_port(self) -> None:
         """A bad number in known_tcp_ports shows where it is used."""
         self.assertEqual(
-            error("foo:x", options(known_tcp_ports={"x": "99999"})), "bad network port: 99999 for destination: foo:x"
+            error("foo:x", options(known_tcp_ports={"x": 99999})), "bad network port: 99999 for destination: foo:x"
         )
 
     def test_no_default(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mta.config.errors import ConfigError
+from twisted_mta.config.values import split_words
 from twisted_mta.routing.candidates import Family
 from twisted_mta.routing.own_addresses import (
     OwnAddresses,
@@ -25,8 +26,8 @@ HOSTS = {
 def compute(interfaces: str, proxies: str = "", families: Sequence[Family] = BOTH) -> OwnAddresses:
     """Evaluate the parameters on a machine that we know."""
     return own_addresses(
-        interfaces,
-        proxies,
+        split_words(interfaces),
+        split_words(proxies),
         families,
         list_interfaces=lambda: INTERFACES,
         resolve=lambda host, family: HOSTS.get((host, family), []),
@@ -76,7 +77,7 @@ class OwnAddressesTests(SynchronousTestCase):
     def test_no_interfaces(self) -> None:
         """A machine without network."""
         with self.assertRaises(ConfigError) as caught:
-            own_addresses("all", "", BOTH, list_interfaces=lambda: (), resolve=lambda _host, _family: [])
+            own_addresses(["all"], [], BOTH, list_interfaces=lambda: (), resolve=lambda _host, _family: [])
         self.assertEqual(str(caught.exception), "could not find any active network interfaces")
 
     def test_contains(self) -> None:
@@ -99,7 +100,7 @@ class OwnAddressesTests(SynchronousTestCase):
 
     def test_this_machine(self) -> None:
         """The system's own answers can be evaluated; any machine knows its loopback address by number."""
-        own = own_addresses("all", "", BOTH)
+        own = own_addresses(["all"], [], BOTH)
         for address in own.interfaces:
             self.assertIn(address, own)
         self.assertIn(own.interfaces[0], [address.partition("%")[0] for address in system_interfaces()])

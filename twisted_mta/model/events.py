@@ -134,6 +134,13 @@ class ConfigurationProblem(Event):
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigurationWarning(Event):
+    """A setting is odd, and used all the same."""
+
+    text: str
+
+
 # ---- queue file ----
 
 
@@ -307,6 +314,14 @@ class AddressFamilySkipped(Event):
 
     family: int
     host: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressFamilyDisabled(Event):
+    """The system cannot do what inet_protocols asks for; `family` is IPv4 or IPv6."""
+
+    family: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
         "{queue_id}: delivery ended by a defect, mail is deferred: {traceback}",
     ),
     events.ConfigurationProblem: (_ERROR, "{text}"),
+    events.ConfigurationWarning: (_WARNING, "{text}"),
     events.QueueFileUnusable: (_WARNING, "{queue_id}: {problem}"),
     events.BadContentRecord: (_WARNING, "{queue_id}: bad record type: {record_type} in message content"),
     events.RecordDamaged: (_WARNING, "{path}: {problem}"),
@@ -71,6 +72,10 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.NoHostHasAddress: (_WARNING, "no {rdtype} host for {name} has a valid address record"),
     events.SrvLookupSkipped: (_INFO, "skipping SRV lookup for {qname}: {reason}"),
     events.AddressFamilySkipped: (_INFO, "skipping address family {family} for host {host}"),
+    events.AddressFamilyDisabled: (
+        _WARNING,
+        "inet_protocols: disabling {family} name/address support: {problem}",
+    ),
     events.DomainNotConverted: (
         _WARNING,
         'midna_domain_to_ascii_create: Problem translating domain "{domain}" to ASCII form: {problem}',

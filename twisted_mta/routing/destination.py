@@ -176,17 +176,19 @@ def _check_hostname(host: str, text: str, settings: RoutingSettings) -> None:
 
 def _port(service: str, text: str, settings: RoutingSettings) -> int:
     """The port number of a service."""
-    digits = settings.known_tcp_ports.get(service, service)
-    if not ("0" <= digits[0] <= "9"):
-        port = settings.service_port(digits)
+    known = settings.known_tcp_ports.get(service)
+    if known is not None:
+        service = str(known)
+    if not ("0" <= service[0] <= "9"):
+        port = settings.service_port(service)
         if port is None:
-            raise DestinationError(f"unknown service: {digits}/tcp")
+            raise DestinationError(f"unknown service: {service}/tcp")
         return port
-    if not (digits.isascii() and digits.isdigit()):
+    if not (service.isascii() and service.isdigit()):
         raise DestinationError(f"garbage after numerical service in server description: {text}")
-    significant = digits.lstrip("0")
+    significant = service.lstrip("0")
     if not significant or len(significant) > len(str(_HIGHEST_PORT)) or int(significant) > _HIGHEST_PORT:
-        raise DestinationError(f"bad network port: {digits} for destination: {text}")
+        raise DestinationError(f"bad network port: {service} for destination: {text}")
     return int(significant)
 
 

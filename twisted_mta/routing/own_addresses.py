@@ -5,7 +5,6 @@ address to bind to.
 Sources: postconf(5) inet_interfaces, proxy_interfaces, inet_protocols, smtp_bind_address; RFC 5321 section 5.1.
 """
 
-import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
@@ -17,7 +16,6 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.routing.candidates import Family
 from twisted_mta.routing.literal import numeric_address, packed_address
 
-_SEPARATORS = re.compile(r"[\s,]+")
 _INTERFACE_IS_UP = 1
 
 ListInterfaces = Callable[[], Iterable[str]]
@@ -60,8 +58,8 @@ class OwnAddresses:
 
 
 def own_addresses(
-    inet_interfaces: str,
-    proxy_interfaces: str,
+    inet_interfaces: Sequence[str],
+    proxy_interfaces: Sequence[str],
     families: Sequence[Family],
     *,
     list_interfaces: ListInterfaces | None = None,
@@ -70,8 +68,8 @@ def own_addresses(
     """Evaluate inet_interfaces and proxy_interfaces. Asks the system, and may wait for it: not for the reactor's thread.
 
     Args:
-        inet_interfaces: the parameter's value.
-        proxy_interfaces: the parameter's value.
+        inet_interfaces: the words of the parameter.
+        proxy_interfaces: the words of the parameter.
         families: the address families in use.
         list_interfaces: lists the interfaces' addresses; None: asks the system.
         resolve: resolves host names; None: getaddrinfo(3).
@@ -83,15 +81,15 @@ def own_addresses(
     if not families:
         return OwnAddresses(())
     local = _canonical((list_interfaces or system_interfaces)(), families)
-    match inet_interfaces.strip():
-        case "all":
+    match inet_interfaces:
+        case ["all"]:
             interfaces = [address for address in local if not ip_address(address).is_unspecified]
             if not interfaces:
                 raise ConfigError("could not find any active network interfaces", parameter="inet_interfaces")
-        case "loopback-only":
+        case ["loopback-only"]:
             interfaces = [address for address in local if ip_address(address).is_loopback]
-        case listed:
-            interfaces = _resolve_all("inet_interfaces", listed, families, resolve)
+        case _:
+            interfaces = _resolve_all("inet_interfaces", inet_interfaces, families, resolve)
             for address in interfaces:
                 if address not in local:
                     text = f"parameter inet_interfaces: no local interface found for {address}"
@@ -99,10 +97,10 @@ def own_addresses(
     return OwnAddresses(interfaces, _resolve_all("proxy_interfaces", proxy_interfaces, families, resolve))
 
 
-def _resolve_all(parameter: str, listed: str, families: Sequence[Family], resolve: Resolve) -> list[str]:
-    """The addresses of the names and addresses in a list, each once."""
+def _resolve_all(parameter: str, listed: Sequence[str], families: Sequence[Family], resolve: Resolve) -> list[str]:
+    """The addresses of the names and addresses in a list, each address once."""
     found: dict[str, None] = {}
-    for item in filter(None, _SEPARATORS.split(listed)):
+    for item in listed:
         host = item[1:-1] if item.startswith("[") and item.endswith("]") else item
         literal = numeric_address(host)
         if literal:

@@ -72,6 +72,8 @@ class Router:
         """
         self._settings = settings
         self._emit = emit
+        for event in settings.events:
+            emit(event)
         hosts = Hosts(settings, dns, native, emit)
         self._lookups = Lookups(settings, dns, hosts, own_addresses, emit, shuffle)
         # The routes to addresses: relays are often written so, and no name server can change them.
