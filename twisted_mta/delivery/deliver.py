@@ -59,7 +59,7 @@ class AgentParts:
     routing: RoutingSettings
     router: Router
     rules: ReportingRules
-    relayhost: str
+    relayhost: tuple[str, ...]
     time_limit_seconds: float
     now: Callable[[], int]
 
@@ -134,12 +134,6 @@ class _Delivery:
         destinations = parse_nexthop(self._request.nexthop, self._parts.routing)
         for destination in destinations:
             self._is_last_destination = destination is destinations[-1]
-            for event in destination.events:
-                self._emit(event)
-            if destination.problem is not None:
-                # A destination that makes no sense is for the administrator to mend, whoever else could be tried.
-                self._give_up(destination.problem, Scope.SITE)
-                return
             route = await self._parts.router.route(destination)
             self._why = route.problem
             self._is_last_destination = self._is_last_destination or route.is_final
@@ -157,7 +151,7 @@ class _Delivery:
         parts = self._parts
         if stopped_at.is_fallback:
             culprit = "smtp_fallback_relay"
-        elif not parts.routing.lmtp and first.text == parts.relayhost:
+        elif not parts.routing.lmtp and parts.relayhost == (first.text,):
             culprit = "relayhost"
         else:
             return why

@@ -121,7 +121,8 @@ class _Watched:
 
     def unsentOctets(self: Any) -> int:
         """How many octets wait here for the system to take them."""
-        return len(self.dataBuffer) - self.offset + self._tempDataLen
+        unsent: int = len(self.dataBuffer) - self.offset + self._tempDataLen
+        return unsent
 
     def dropConnection(self: Any) -> None:
         """Close now, whatever waits to be sent; the peer sees an orderly end, not a reset."""
@@ -139,7 +140,7 @@ class _TcpTransport(_Watched, tcp.Client):
 
     def createInternetSocket(self) -> socket.socket:
         """Set what must be set before the connection is made."""
-        skt = super().createInternetSocket()
+        skt: socket.socket = super().createInternetSocket()
         window = self.connector.window_octets
         if window > 0:
             skt.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
@@ -161,7 +162,7 @@ class _UnixTransport(_Watched, unix.Client):
 
 
 class _UnixConnector(unix.Connector):
-    def _makeTransport(self) -> unix.Client:
+    def _makeTransport(self) -> Any:
         return _UnixTransport(self.address, self, self.reactor, self.checkPID)
 
 
@@ -217,9 +218,9 @@ class Dialer:
             connector = _UnixConnector(path, factory, settings.time_limit, self._reactor, 0)
         else:
             bind = (bind_address, 0) if bind_address else None
-            connector = _TcpConnector(
-                candidate.address, candidate.port, factory, settings.time_limit, bind, self._reactor
-            )
+            # Twisted takes None for no limit of its own; its annotation does not know.
+            limit: Any = settings.time_limit
+            connector = _TcpConnector(candidate.address, candidate.port, factory, limit, bind, self._reactor)
             connector.window_octets = settings.window_octets
         try:
             connector.connect()
@@ -239,6 +240,7 @@ def dial_error(candidate: Candidate, number: int) -> DialError:
 def translate(candidate: Candidate, failure: Failure) -> DialError:
     """Make a DialError of what Twisted says of a failed connection."""
     problem = failure.value
+    assert problem is not None
     if isinstance(problem, error.TimeoutError):
         return dial_error(candidate, errno.ETIMEDOUT)
     number = _error_number(problem)

@@ -65,7 +65,9 @@ DISCARDABLE = {
 
 _SIZE_LIMIT_MAX = 2**63 - 1
 
-_LINE = re.compile(r"[^- ]*[- ]?[ \t=]*([^ \t=]+)[ \t=]*(.*)", re.DOTALL)
+# Possessive: what has been read as code and separator is never taken back to serve as a keyword.
+_LINE = re.compile(r"[^- ]*+[- ]?+[ \t=]*+([^ \t=]+)[ \t=]*(.*)", re.DOTALL)
+_SIZE = re.compile(r"[^ \t=]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +125,24 @@ def parse_ehlo(text: str, discard: frozenset[str] = frozenset()) -> Capabilities
             continue
         features |= _KEYWORDS.get(keyword, Feature.NONE)
         if keyword == "SIZE" and parameters:
-            if re.fullmatch(r"[0-9]+", parameters):
-                size_limit = int(parameters) if len(parameters) < 20 and int(parameters) <= _SIZE_LIMIT_MAX else 0
+            size = _SIZE.match(parameters)
+            assert size is not None
+            if size[0].isascii() and size[0].isdigit():
+                size_limit = _size_limit(size[0])
             else:
-                bad_size = parameters
+                bad_size = size[0]
         elif keyword == "AUTH":
             mechanisms.append(parameters)
     return Capabilities(features, size_limit, name or "", tuple(mechanisms), bad_size)
+
+
+def _size_limit(digits: str) -> int:
+    """The limit; 0 if the number is too large to be one."""
+    significant = digits.lstrip("0")
+    if len(significant) > len(str(_SIZE_LIMIT_MAX)):
+        return 0
+    limit = int(significant or "0")
+    return limit if limit <= _SIZE_LIMIT_MAX else 0
 
 
 def parse_discard_words(words: tuple[str, ...]) -> frozenset[str]:

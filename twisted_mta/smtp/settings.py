@@ -7,6 +7,8 @@ Sources: smtp(8), lmtp(8) and postconf(5) for the parameters named in `from_sett
 import re
 from dataclasses import dataclass
 
+from twisted_mta.config.choices import VerifyTarget
+from twisted_mta.config.choices import VerifyTarget
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.smtp.capabilities import parse_discard_words
@@ -92,7 +94,7 @@ class DialogSettings:
             convert_mime=not settings.disable_mime_output_conversion,
             send_xforward=settings.smtp_send_xforward_command,
             await_quit_reply=not settings.smtp_skip_quit_response,
-            probe_to_data=settings.smtp_address_verify_target == "data",
+            probe_to_data=settings.smtp_address_verify_target is VerifyTarget.DATA,
             skip_5xx_greeting=settings.smtp_skip_5xx_greeting,
             line_length_limit=settings.line_length_limit,
             utf8=settings.smtputf8_enable,

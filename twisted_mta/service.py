@@ -1,0 +1,372 @@
+"""The composition root: wires the rooms into a running service.
+
+A Generation is a configuration with all that was made from it: settings, engine, queue files and reporters. A request keeps the
+generation that was in force when it arrived; a reload puts a new one in force. A configuration that cannot be used makes a
+generation too: one that defers all mail, and says why.
+
+Flow: twistd calls `makeService`; the queue manager's requests arrive at a DeliveryListener.
+Sources: twisted.application.service; master(8) and postfix(1) for what a daemon does at start, reload and stop.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType
+from typing import Any, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import ILogObserver, globalLogPublisher
+
+from twisted_mta.config.choices import AddressFormat
+from twisted_mta.config.errors import ConfigError
+from twisted_mta.config.main_cf import logical_lines, read_text, split_assignment
+from twisted_mta.config.settings import Settings, load_settings
+from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
+from twisted_mta.delivery.dial import Dialer, DialSettings
+from twisted_mta.delivery.factory import SessionParts
+from twisted_mta.delivery.recipients import ReportingRules
+from twisted_mta.delivery.refusal import RefusingAgent
+from twisted_mta.dns.cache import CachingClient
+from twisted_mta.dns.client import StubResolver
+from twisted_mta.dns.native import NativeResolver
+from twisted_mta.dns.resolv_conf import ResolvConfFile
+from twisted_mta.interfaces import IDeliveryAgent, IDNSClient
+from twisted_mta.ipc.attributes import IpcError
+from twisted_mta.ipc.version import PostfixVersion
+from twisted_mta.model.events import ConfigurationProblem, ConfigurationWarning, Emit, Event
+from twisted_mta.observe.maillog import LogStyle, line_of
+from twisted_mta.options import Options
+from twisted_mta.postfix.handoff import HandoffListener
+from twisted_mta.postfix.listening import PrivateSocket
+from twisted_mta.postfix.postlog import LogWriter, open_log, twisted_log_bridge
+from twisted_mta.postfix.privileges import MailOwner, become, find_mail_owner
+from twisted_mta.postfix.queue_file import QueueLayout
+from twisted_mta.postfix.requests import DeliveryListener
+from twisted_mta.postfix.services import reporter_services
+from twisted_mta.postfix.work import QueueFiles
+from twisted_mta.routing.own_addresses import own_addresses
+from twisted_mta.routing.router import Router
+from twisted_mta.routing.settings import RoutingSettings
+from twisted_mta.session.limits import TimeLimits
+from twisted_mta.smtp.settings import DialogSettings
+
+GRACE_SECONDS = 8.0
+"""After SIGTERM, deliveries in flight have so long to end; what does not end is tried again by the queue manager."""
+
+OVERDUE_MARGIN_SECONDS = 60
+"""A delivery ends so long before daemon_timeout, at the latest."""
+
+
+def now_microseconds() -> int:
+    """The time since the epoch."""
+    return time.time_ns() // 1000
+
+
+def build_resolver(reactor: Any, emit: Emit, servers: Sequence[tuple[str, int]] = ()) -> IDNSClient:
+    """A name service client that remembers answers for as long as they last.
+
+    Args:
+        reactor: sends and receives.
+        emit: takes events.
+        servers: address and port of each server to ask; empty: those of resolv.conf.
+    """
+    if servers:
+        return StubResolver.for_servers(reactor, servers, emit)
+    return CachingClient(StubResolver(reactor, ResolvConfFile(reactor, emit).current, emit), reactor)
+
+
+def build_agent(
+    settings: Settings, reactor: Any, dns: IDNSClient, emit: Emit, *, final_delivery: bool = False
+) -> DeliveryAgent:
+    """An engine for one configuration.
+
+    Args:
+        settings: of the protocol to be spoken.
+        reactor: makes connections.
+        dns: finds hosts.
+        emit: takes events.
+        final_delivery: whether LMTP servers deliver for good (flag X).
+
+    Raises:
+        ConfigError: a parameter cannot be used.
+    """
+    routing = RoutingSettings.from_settings(settings)
+    own = own_addresses(settings.inet_interfaces, settings.proxy_interfaces, routing.families)
+    sessions = SessionParts(
+        DialogSettings.from_settings(settings),
+        TimeLimits.from_settings(settings),
+        settings.smtp_line_length_limit,
+        Dialer(reactor, DialSettings.from_settings(settings, own)),
+        reactor,
+        emit,
+    )
+    native = NativeResolver(partial(deferToThreadPool, reactor, reactor.getThreadPool()), emit)
+    router = Router(routing, dns, native, own, emit, random.Random())
+    is_lmtp = settings.protocol == "lmtp"
+    return DeliveryAgent(
+        AgentParts(
+            sessions,
+            routing,
+            router,
+            ReportingRules(settings.soft_bounce, is_lmtp and (final_delivery or settings.lmtp_assume_final)),
+            settings.relayhost,
+            max(settings.daemon_timeout - OVERDUE_MARGIN_SECONDS, 1),
+            now_microseconds,
+        )
+    )
+
+
+# ---- under Postfix ----
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A configuration, and what was made from it.
+
+    Attributes:
+        settings: the parameters; where they cannot be used, those that say where the queue is.
+        agent: delivers.
+        files: opens queue files.
+        style: of log lines.
+        problem: why the configuration cannot be used; empty if it can.
+    """
+
+    settings: Settings
+    agent: IDeliveryAgent
+    files: QueueFiles
+    style: LogStyle
+    problem: str = ""
+
+
+_NEEDED_TO_DEFER = (
+    "queue_directory",
+    "mail_owner",
+    "setgid_group",
+    "default_privs",
+    "myhostname",
+    "mydomain",
+    "syslog_name",
+    "syslog_facility",
+    "multi_instance_name",
+    "maillog_file",
+    "postlog_service_name",
+    "command_directory",
+    "bounce_service_name",
+    "defer_service_name",
+    "trace_service_name",
+    "address_verify_service_name",
+    "flush_service_name",
+)
+"""The parameters without which mail cannot even be deferred, or nobody would hear why."""
+
+
+class GenerationLoader:
+    """Makes generations, from the same command line."""
+
+    def __init__(self, options: Options, reactor: Any, emit: Emit) -> None:
+        """Keep what they share.
+
+        Args:
+            options: the command line.
+            reactor: runs them.
+            emit: takes events.
+        """
+        self._options = options
+        self._reactor = reactor
+        self._emit = emit
+        self._dns = build_resolver(reactor, emit)
+
+    def load(self) -> Generation:
+        """Read the configuration as it is now. Never fails: a configuration that cannot be used defers all mail."""
+        try:
+            settings = self._settings(self._options.overrides)
+            agent: IDeliveryAgent = build_agent(
+                settings, self._reactor, self._dns, self._emit, final_delivery="X" in self._options["flags"]
+            )
+            return self._generation(settings, agent)
+        except ConfigError as error:
+            problem = error.describe()
+        agent = RefusingAgent(problem, self._reactor, self._emit, now_microseconds)
+        return self._generation(self._minimal_settings(), agent, problem)
+
+    def _settings(self, overrides: Sequence[tuple[str, str]]) -> Settings:
+        options = self._options
+        return load_settings(
+            options.config_directory,
+            protocol=options["protocol"],
+            service_name=options["service"],
+            overrides=overrides,
+        )
+
+    def _minimal_settings(self) -> Settings:
+        """What is left of a broken configuration: where the queue and the log are, if that can be read.
+
+        Raises:
+            ConfigError: not even that.
+        """
+        options = self._options
+        path = options.config_directory / "main.cf"
+        found: dict[str, str] = {}
+        for line in logical_lines(read_text(path), str(path), lambda text: None):
+            try:
+                name, value = split_assignment(line.text)
+            except ConfigError:
+                continue
+            found[name] = value
+        found.update(options.overrides)
+        kept = [(name, found[name]) for name in _NEEDED_TO_DEFER if name in found]
+        return load_settings(None, protocol=options["protocol"], service_name=options["service"], overrides=kept)
+
+    def _generation(self, settings: Settings, agent: IDeliveryAgent, problem: str = "") -> Generation:
+        version = postfix_version(settings)
+        layout = QueueLayout(
+            settings.queue_directory,
+            frozenset(name.lower() for name in settings.hash_queue_names),
+            settings.hash_queue_depth,
+        )
+        files = QueueFiles(layout, reporter_services(settings, version, self._reactor, self._emit), self._emit)
+        style = LogStyle(
+            settings.info_log_address_format is AddressFormat.EXTERNAL,
+            settings.delay_logging_resolution_limit,
+            settings.smtputf8_enable,
+        )
+        return Generation(settings, agent, files, style, problem)
+
+
+def postfix_version(settings: Settings) -> PostfixVersion:
+    """The version of the Postfix that drives us, which decides what its private sockets speak.
+
+    Raises:
+        ConfigError: its postconf(1) cannot be run, or says something else.
+    """
+    postconf = os.path.join(settings.command_directory, "postconf")
+    command = postconf if os.access(postconf, os.X_OK) else shutil.which("postconf") or postconf
+    try:
+        said = subprocess.run([command, "-dh", "mail_version"], capture_output=True, text=True, check=True, timeout=10)
+        return PostfixVersion.parse(said.stdout.strip())
+    except (OSError, subprocess.SubprocessError, IpcError) as error:
+        raise ConfigError(f"cannot find out the version of Postfix: {error}", parameter="command_directory") from error
+
+
+class DeliveryService(Service):
+    """The resident service: from the private socket to the reply."""
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            options: the command line.
+            reactor: runs it.
+        """
+        self._options = options
+        self._reactor = reactor
+        self._loader = GenerationLoader(options, reactor, self.emit)
+        self._generation: Generation | None = None
+        self._log: LogWriter | None = None
+        self._listener: DeliveryListener | None = None
+
+    def emit(self, event: Event) -> None:
+        """Log an event."""
+        if self._log is not None and self._generation is not None:
+            self._log.write(*line_of(event, self._generation.style))
+
+    # ---- start ----
+
+    def privilegedStartService(self) -> None:
+        """Open what may need root: the log and the socket; then be root no more.
+
+        Raises:
+            ConfigError, ListenError, PrivilegeError: it cannot start; the text says why.
+        """
+        generation = self._take(self._loader.load())
+        settings = generation.settings
+        owner = find_mail_owner(settings)
+        self._listen(generation, owner)
+        become(owner, settings.queue_directory)
+
+    def _take(self, generation: Generation) -> Generation:
+        """Put a generation in force, and say what is to be said about it."""
+        first = self._generation is None
+        self._generation = generation
+        settings = generation.settings
+        if first:
+            self._log = open_log(settings, self._options["protocol"], self._reactor)
+            globalLogPublisher.addObserver(cast(ILogObserver, twisted_log_bridge(self._log)))
+        for text in settings.warnings:
+            self.emit(ConfigurationWarning(text))
+        if generation.problem:
+            self.emit(ConfigurationProblem(generation.problem))
+        return generation
+
+    def _listen(self, generation: Generation, owner: MailOwner) -> None:
+        settings, options, reactor = generation.settings, self._options, self._reactor
+        listener = DeliveryListener(
+            generation.agent,
+            generation.files.open,
+            postfix_version(settings),
+            reactor,
+            self.emit,
+            max_deliveries=options["max-deliveries"],
+            ipc_timeout_seconds=settings.ipc_timeout,
+            daemon_timeout_seconds=settings.daemon_timeout,
+        )
+        path = os.path.join(settings.queue_directory, "private", options["service"])
+        private = PrivateSocket(reactor, reactor, path, listener, self.emit)
+        private.start()
+        listener.brought_by(private)
+        if options["control-socket"]:
+            handoff = HandoffListener(
+                reactor, reactor, options["control-socket"], listener, self.emit, sender_uids={0, owner.uid}
+            )
+            handoff.start()
+            listener.brought_by(handoff)
+        self._listener = listener
+
+    def startService(self) -> None:
+        """Mind the signals: SIGTERM ends with status 0 once deliveries are done, SIGHUP loads the configuration again."""
+        super().startService()
+        # The reactor installs handlers of its own when it starts, and twistd would end with the signal's status.
+        self._reactor.callWhenRunning(self._mind_signals)
+
+    def _mind_signals(self) -> None:
+        def later(call: Callable[[], object]) -> Callable[[int, FrameType | None], None]:
+            return lambda number, frame: self._reactor.callFromThread(call)
+
+        signal.signal(signal.SIGTERM, later(self._terminate))
+        signal.signal(signal.SIGINT, later(self._terminate))
+        signal.signal(signal.SIGHUP, later(self.reload))
+
+    def _terminate(self) -> None:
+        if self.running:
+            self._reactor.stop()
+
+    # ---- later ----
+
+    def reload(self) -> None:
+        """Read the configuration again, for requests that come from now on."""
+        generation = self._take(self._loader.load())
+        if self._listener is not None:
+            self._listener.use(generation.agent, generation.files.open)
+
+    def stopService(self) -> Deferred[None]:
+        """Finish what is in flight, within the grace period."""
+        super().stopService()
+        if self._listener is None:
+            return succeed(None)
+        listener, self._listener = self._listener, None
+        return listener.stop(GRACE_SECONDS)
+
+
+def makeService(options: Options) -> Service:
+    """What twistd runs."""
+    from twisted.internet import reactor
+
+    return DeliveryService(options, reactor)
