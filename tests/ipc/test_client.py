@@ -141,6 +141,14 @@ class ServiceClientTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.confusion(asked), "no reply within 100 seconds")
 
+    def test_cancelled_before_the_greeting(self) -> None:
+        """Who loses interest early ends the connection too."""
+        self.service.greeting = b""
+        asked = self.ask()
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertTrue(self.service.connections[0].transport.disconnecting)
+
     def test_cancelled(self) -> None:
         """Who loses interest ends the connection."""
         self.service.answer = lambda request: None

@@ -22,6 +22,7 @@ from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Event, HandoffRefused
 from twisted_mta.model.result import FinalStatus
 from twisted_mta.postfix.handoff import HandoffListener
+from twisted_mta.postfix.listening import ListenError
 from twisted_mta.postfix.requests import DeliveryListener
 
 reactor = cast(EPollReactor, global_reactor)
@@ -147,6 +148,17 @@ class HandoffTests(HandoffTestCase):
     def test_interface(self) -> None:
         """A control connection takes descriptors."""
         verifyObject(IFileDescriptorReceiver, self.handoff.buildProtocol(None))
+
+    def test_impossible_place(self) -> None:
+        """Only the last directory is made; a place that cannot be is an error that names it, and so is one in use."""
+        for path, text in [
+            (f"{self.path}.d/deep/er/s", "(make its directory first)"),
+            (self.path, "listens here already"),
+        ]:
+            other = HandoffListener(reactor, reactor, path, self.listener, self.events.append, sender_uids=[0])
+            self.assertIn(f"{path}: ", message := str(self.assertRaises(ListenError, other.start)))
+            self.assertIn(text, message)
+            other.stop()
 
     async def test_passed_connection_is_served(self) -> None:
         """A connection is served like one of private/NAME, after the shim has closed its copy."""

@@ -97,7 +97,9 @@ class BindTests(SocketTestCase):
 
     def test_impossible_names(self) -> None:
         """A missing directory and a name that is too long are told with what to do."""
+        FilePath(self.directory).child("file").setContent(b"")
         for path, text in [
+            (f"{self.directory}/file/agent", "Not a directory"),
             (f"{self.directory}/missing/agent", "(make its directory first)"),
             (f"{self.directory}/{'x' * 100}", "too long for a socket"),
         ]:
@@ -211,6 +213,12 @@ class PrivateSocketTests(SocketTestCase):
         self.assertFalse(os.path.lexists(self.path))
         self.assertEqual((self.reactor.getReaders(), self.reactor.getDelayedCalls()), ([], []))
         self.assertEqual(self.factory.started, 0)
+
+    def test_stop_without_a_name(self) -> None:
+        """A name that is gone already need not be removed."""
+        os.unlink(self.path)
+        self.served.stop()
+        self.assertEqual((self.reactor.getReaders(), self.reactor.getDelayedCalls()), ([], []))
 
     def test_name_of_a_successor_is_left_alone(self) -> None:
         """Stopping removes nothing that belongs to somebody else."""

@@ -43,7 +43,7 @@ class DeadlineQueue(Generic[T]):
         return iter(tuple(self._due))
 
     def add(self, item: T) -> None:
-        """Let the time of `item` begin."""
+        """Let the time of `item`, which is not here yet, begin."""
         self._due[item] = self._clock.seconds() + self._seconds
         if self._timer is None:
             self._timer = self._clock.callLater(self._seconds, self._look)
