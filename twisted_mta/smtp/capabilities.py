@@ -8,6 +8,7 @@ RFC 4954 (AUTH); RFC 6152 (8BITMIME); RFC 6531 (SMTPUTF8); postconf(5) smtp_disc
 import enum
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 class Feature(enum.Flag):
@@ -64,6 +65,7 @@ DISCARDABLE = {
 """The words of smtp_discard_ehlo_keywords, and how the log names them, in the order of the log."""
 
 _SIZE_LIMIT_MAX = 2**63 - 1
+_PARSED_REPLIES = 256
 
 # Possessive: what has been read as code and separator is never taken back to serve as a keyword.
 _LINE = re.compile(r"[^- ]*+[- ]?+[ \t=]*+([^ \t=]+)[ \t=]*(.*)", re.DOTALL)
@@ -93,6 +95,8 @@ class Capabilities:
         return feature in self.features
 
 
+# A server says the same to everybody, and a reply's text is bounded.
+@lru_cache(_PARSED_REPLIES)
 def parse_ehlo(text: str, discard: frozenset[str] = frozenset()) -> Capabilities:
     """Read an EHLO or LHLO reply.
 
