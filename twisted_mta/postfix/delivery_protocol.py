@@ -59,6 +59,7 @@ _TIMES = struct.Struct("@10qi4x")
 _KNOWN_FLAGS = sum(RequestFlags)
 _KNOWN_OPTIONS = sum(SmtpUtf8)
 _KNOWN_NOTIFY = sum(Notify)
+_NOTIFY = tuple(Notify(bits) for bits in range(_KNOWN_NOTIFY + 1))
 _KNOWN_RETURN = frozenset(Return)
 
 _LONGEST_REPLY_TEXT = 8192
@@ -133,7 +134,7 @@ class RequestReader:
                 queue_id=queue_id,
                 nexthop=nexthop,
                 sender=sender,
-                recipients=tuple([_recipient(found) for found in self._recipients]),
+                recipients=_recipients(self._recipients),
                 stats=_stats(values[11], now),
                 size=_position(values[4], "size"),
                 flags=RequestFlags(read_int(values[0], "flags") & _KNOWN_FLAGS),
@@ -162,13 +163,34 @@ def _name_of(common: AttributeList) -> str:
     return read_texts(common.values)[2][:255]
 
 
-def _recipient(found: AttributeList) -> Recipient:
-    values = expect(found, _RECIPIENT)
-    original, address, _, dsn_orcpt, _ = read_texts(values)
-    offset = read_long(values[2], "offset")
+def _recipients(lists: list[AttributeList]) -> tuple[Recipient, ...]:
+    """All recipients; their text is decoded in one step."""
+    width = len(_RECIPIENT)
+    values: list[bytes] = []
+    for found in lists:
+        values += expect(found, _RECIPIENT)
+    texts = read_texts(tuple(values))
+    return tuple(
+        map(
+            Recipient,
+            texts[1::width],
+            texts[0::width],
+            map(_offset, values[2::width]),
+            texts[3::width],
+            map(_notify, values[4::width]),
+        )
+    )
+
+
+def _offset(value: bytes) -> int:
+    offset = read_long(value, "offset")
     if offset == 0 or offset < -1:
         raise IpcError(f"impossible offset of a recipient: {offset}")
-    return Recipient(address, original, offset, dsn_orcpt, Notify(read_int(values[4], "notify_flags") & _KNOWN_NOTIFY))
+    return offset
+
+
+def _notify(value: bytes) -> Notify:
+    return _NOTIFY[read_int(value, "notify_flags") & _KNOWN_NOTIFY]
 
 
 def _position(value: bytes, name: str) -> int:
