@@ -25,7 +25,7 @@ from twisted_mta.smtp.reply import Reply
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.smtp.workarounds import PixWorkarounds, is_pix_greeting, workarounds_for
 
-_FIRST_WORD_END = re.compile(r"[- \t\n]+")
+_FIRST_WORD_END = re.compile(r"[- \t\n]")
 _SPACE = re.compile(r"[ \t\n]+")
 
 
