@@ -224,6 +224,12 @@ class ReadingTests(SynchronousTestCase):
             "DNS record count limit (100) exceeded -- dropping excess record(s) after qname=q.example qtype=MX"
         )
 
+    def test_many_bad_records(self) -> None:
+        """Thousands of bad records do not fill the log, and do not hide a good one."""
+        good = mx("ok.example")
+        self.assert_found(self.read(*[mx("a!b")] * 5000, good), good)
+        self.assertEqual(len(self.network.log), 2 * RECORD_LIMIT)
+
     def test_type_names(self) -> None:
         """A type that has no name here has its number."""
         self.assertEqual(type_name(RecordType.AAAA), "AAAA")

@@ -1,13 +1,18 @@
 """Tests of twisted_mta.dns.resolution."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.dns.driving import Network, Zone
-from twisted_mta.dns.resolution import candidate_names
+from twisted_mta.dns.resolution import Question, Resolution, candidate_names
 from twisted_mta.dns.resolv_conf import ResolvConf
+from twisted_mta.dns.wire import question_length
 from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, MxRecord, NameRecord, RecordType
+from twisted_mta.model.events import Event
 
 A, AAAA, MX, NS = RecordType.A, RecordType.AAAA, RecordType.MX, RecordType.NS
 
@@ -17,6 +22,41 @@ _ERRORS = {
     "again": "Host not found, try again",
     "fatal": "Non-recoverable error",
 }
+
+
+Reaction = Callable[[bytes], bytes | None]
+"""What a server does about a query."""
+
+
+def _reaction(flags: int, counts: tuple[int, int, int], octets: bytes) -> Reaction:
+    """A reply with these octets behind the question."""
+
+    def react(query: bytes) -> bytes:
+        numbers = b"".join(count.to_bytes(2) for count in counts)
+        end = question_length(query)
+        return query[:2] + (0x8000 | flags).to_bytes(2) + b"\0\1" + numbers + query[12:end] + octets
+
+    return react
+
+
+_odd_records = st.builds(
+    lambda owner, rdtype, rdclass, data: (
+        owner + rdtype.to_bytes(2) + rdclass.to_bytes(2) + b"\0\0\0\1" + len(data).to_bytes(2) + data
+    ),
+    st.sampled_from([b"\xc0\x0c", b"\0", b"\3a!b\0", b"\1a\xc0\x0c"]),
+    st.sampled_from([1, 2, 5, 15, 28, 33, 52, 16]),
+    st.sampled_from([1, 1, 1, 3]),
+    st.sampled_from([b"\1\2\3\4", b"\xc0\x0c", b"\0\1\xc0\x0c", b"\0\1\0", b"\1x\xc0\x0c", b"\0" * 16, b"\0"]),
+)
+_reactions = st.one_of(
+    st.just(lambda query: None),
+    st.builds(_reaction, st.integers(0, 0x7FF), st.tuples(*[st.integers(0, 3)] * 3), st.binary(max_size=60)),
+    st.builds(
+        lambda flags, records: _reaction(flags, (len(records), 0, 0), b"".join(records)),
+        st.sampled_from([0x80, 0x80, 0x180, 0xA0]),
+        st.lists(_odd_records, min_size=1, max_size=5),
+    ),
+)
 
 
 class ResolutionTestCase(SynchronousTestCase):
@@ -309,6 +349,31 @@ class DnssecTests(ResolutionTestCase):
         self.assertEqual([ask.query[3] & 0x20 for ask in self.network.asks], [0x20, 0])
         self.is_secure("to-safe.example", follows_aliases=False)
         self.assertEqual([ask.query[3] & 0x20 for ask in self.network.asks], [0x20, 0x20])
+
+
+class HostileTests(ResolutionTestCase):
+    """Servers that say anything."""
+
+    @settings(deadline=None, max_examples=150)
+    @given(st.lists(_reactions, min_size=1, max_size=8), st.sampled_from(list(RecordType)), st.booleans())
+    def test_any_reply(self, reactions: list[Reaction], rdtype: RecordType, dnssec: bool) -> None:
+        """Whatever the servers say, a lookup ends with an answer, after few queries."""
+        network = Network(None, None, None)
+        events: list[Event] = []
+        resolution = Resolution(network.conf(), 0, lambda: 7, events.append)
+        steps = resolution.resolve(Question("dest.example", rdtype, dnssec))
+        asks = 0
+        try:
+            ask = next(steps)
+            while True:
+                asks += 1
+                ask = steps.send(reactions[asks % len(reactions)](ask.query))
+        except StopIteration as stop:
+            answer = stop.value
+        self.assertEqual(answer.name, "dest.example")
+        self.assertEqual(answer.reason == "", answer.result is LookupResult.OK)
+        self.assertEqual(bool(answer.records), answer.result is LookupResult.OK)
+        self.assertLessEqual(asks, 10 * 7)
 
 
 class SearchTests(ResolutionTestCase):

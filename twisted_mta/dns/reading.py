@@ -23,6 +23,7 @@ from twisted_mta.model.events import (
     BadAddressLength,
     BadRecordClass,
     Emit,
+    Event,
     InvalidHostname,
     MalformedDomainName,
     NumericDomainName,
@@ -84,6 +85,7 @@ def read_answers(reply: Reply, qname: str, rdtype: RecordType, emit: Emit) -> Fi
     alias: NameRecord | None = None
     lifetime = LONGEST_LIFETIME
     fault = LookupResult.NOT_FOUND
+    left_out = 0
     for raw in reply.answers:
         # Only what was asked of the root may stand at the root.
         if (raw.owner or qname != ".") and not _is_good_name(raw.owner, "name", raw.rdtype, qname, emit):
@@ -104,6 +106,10 @@ def read_answers(reply: Reply, qname: str, rdtype: RecordType, emit: Emit) -> Fi
                 return Unusable(verdict)
             else:
                 fault = max(fault, verdict)
+                left_out += 1
+                if left_out == RECORD_LIMIT:
+                    # An answer has room for thousands of bad records, the log need not.
+                    emit = _say_nothing
     if reply.broken:
         return Unusable(LookupResult.RETRY)
     if records:
@@ -113,6 +119,10 @@ def read_answers(reply: Reply, qname: str, rdtype: RecordType, emit: Emit) -> Fi
     if alias is not None:
         return Alias(alias.target, lifetime)
     return Unusable(fault)
+
+
+def _say_nothing(event: Event) -> None:
+    pass
 
 
 def _judge(raw: RawRecord, qname: str, emit: Emit) -> LookupResult:

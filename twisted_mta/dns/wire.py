@@ -28,7 +28,6 @@ _HEADER = struct.Struct("!HHHHHH")
 _FIXED = struct.Struct("!HHIH")
 _TYPE_CLASS = struct.Struct("!HH")
 _SRV = struct.Struct("!HHH")
-_PORT = struct.Struct("!H")
 
 _RECURSION_DESIRED = 0x0100
 _RECURSION_AVAILABLE = 0x0080
@@ -102,7 +101,7 @@ def build_query(query_id: int, name: str, rdtype: int, *, edns: bool = False, dn
         dnssec: whether validated data are asked for, which includes `edns`.
 
     Raises:
-        WireError: the name has an empty or too long label, is too long, or is not ASCII.
+        WireError: the name has an empty or too long label, is too long, or has a character that is not ASCII or is NUL.
     """
     flags = _RECURSION_DESIRED | (_AUTHENTIC_DATA if dnssec else 0)
     question = _encode_name(name) + _TYPE_CLASS.pack(rdtype, CLASS_IN)
@@ -115,7 +114,7 @@ def build_query(query_id: int, name: str, rdtype: int, *, edns: bool = False, dn
 
 def question_length(query: bytes) -> int:
     """How many octets header and question of a query have; what follows is EDNS."""
-    return query.index(b"\0", 12) + 5
+    return query.index(b"\0", _HEADER.size) + 1 + _TYPE_CLASS.size
 
 
 def answers(data: bytes, query: bytes) -> bool:
@@ -134,10 +133,11 @@ def answers(data: bytes, query: bytes) -> bool:
 def read_reply(data: bytes, query: bytes) -> Reply:
     """Read a reply for which `answers` holds."""
     flags, _, answer_count, authority_count, additional_count = _HEADER.unpack_from(data)[1:]
-    offset = question_length(query)
     names: _Names = {}
     records: list[RawRecord] = []
     broken = False
+    # The name in the question comes first, since most names that follow end in a pointer to it.
+    offset = _read_name(data, _HEADER.size, names)[1] + _TYPE_CLASS.size
     try:
         for _ in range(answer_count):
             record, offset = _read_record(data, offset, names)
@@ -169,7 +169,8 @@ def _encode_name(name: str) -> bytes:
         encoded = b"".join([b"%c%b" % (len(label), label) for label in labels])
     except (UnicodeEncodeError, OverflowError) as error:
         raise WireError(f"no domain name: {name!r}") from error
-    if len(encoded) >= LONGEST_WIRE_NAME or not all(0 < len(label) < 64 for label in labels):
+    # A zero octet would end the name too early for `question_length`.
+    if len(encoded) >= LONGEST_WIRE_NAME or "\0" in name or not all(0 < len(label) < 64 for label in labels):
         raise WireError(f"no domain name: {name!r}")
     return encoded + b"\0"
 
