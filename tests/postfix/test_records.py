@@ -160,7 +160,11 @@ class DamageTests(SynchronousTestCase):
         """A length that no record has is not believed, so that memory is not filled."""
         reading = Reading(b"L\xff\xff\xff\x7f" + b"x" * 100)
         error = self.assertRaises(DamagedRecordError, list, reading.chunks())
-        self.assertEqual(error.problem, "length 268435455 is too large, record type 76")
+        self.assertEqual(error.problem, "unexpected EOF in data, record type 76 length 268435455")
+        self.assertLess(reading.largest_read, LONGEST_RECORD)
+        reading = Reading(b"L\x81\x80\x80\x08" + bytes(LONGEST_RECORD + 1))
+        error = self.assertRaises(DamagedRecordError, list, reading.chunks())
+        self.assertEqual(error.problem, "length 16777217 is too large, record type 76")
         self.assertLess(reading.largest_read, LONGEST_RECORD)
         self.assertEqual(
             self.damage(b"N\x80\x80\x80\x80\x00"), (NO_RECORD, "length of more than 4 octets, record type 78")

@@ -81,8 +81,11 @@ def decode_content(
         # Here stands anything but a short line that is wholly in this piece.
         start, end = _bounds(data, position)
         while end > len(data):
-            base, position, wanted = base + position, 0, max(piece_octets, end - position)
-            data = read(base, wanted)
+            wanted = end - position
+            if wanted > LONGEST_RECORD:
+                raise _too_long(data[position], end - start, is_there=bool(read(base + end - 1, 1)))
+            base, position = base + position, 0
+            data = read(base, max(piece_octets, wanted))
             start, end = _bounds(data, position)
             if len(data) < wanted:
                 _check_whole(data, start, end)
@@ -147,13 +150,15 @@ def _equal_lines(size: int) -> struct.Struct:
 
 
 def _joined(lines: list[bytes], stray: Callable[[], None]) -> bytes:
-    """The lines, each ended by LF, without any other CR or LF."""
+    """The lines, each ended by LF, without any other CR or LF; `lines` is used up, or it would be held as long as the chunk."""
     payload = b"".join(lines)
     if b"\n" in payload or b"\r" in payload:
         stray()
-        lines = [line.translate(_WITHOUT_LINE_ENDS) for line in lines]
+        lines[:] = [line.translate(_WITHOUT_LINE_ENDS) for line in lines]
     lines.append(b"")
-    return b"\n".join(lines)
+    chunk = b"\n".join(lines)
+    lines.clear()
+    return chunk
 
 
 def _bounds(data: bytes, position: int) -> tuple[int, int]:
@@ -164,8 +169,6 @@ def _bounds(data: bytes, position: int) -> tuple[int, int]:
             return len(data) + 1, max(place, len(data)) + _LENGTH_OCTETS
         size |= (data[place] & 127) << shift
         if data[place] < 128:
-            if size > LONGEST_RECORD:
-                raise DamagedRecordError(NO_RECORD, f"length {size} is too large, record type {data[position]}")
             return place + 1, place + 1 + size
         shift += 7
     raise DamagedRecordError(NO_RECORD, f"length of more than {_LENGTH_OCTETS} octets, record type {data[position]}")
@@ -178,7 +181,18 @@ def _check_whole(data: bytes, start: int, end: int) -> None:
     if start > len(data):
         raise DamagedRecordError(NO_RECORD, f"unexpected EOF reading length, record type {data[0]}")
     if end > len(data):
-        raise DamagedRecordError(NO_RECORD, f"unexpected EOF in data, record type {data[0]} length {end - start}")
+        raise _cut_off(data[0], end - start)
+
+
+def _too_long(kind: int, size: int, *, is_there: bool) -> DamagedRecordError:
+    """What is wrong with a record that is longer than any; mostly its length is, and the file is shorter (not `is_there`)."""
+    if not is_there:
+        return _cut_off(kind, size)
+    return DamagedRecordError(NO_RECORD, f"length {size} is too large, record type {kind}")
+
+
+def _cut_off(kind: int, size: int) -> DamagedRecordError:
+    return DamagedRecordError(NO_RECORD, f"unexpected EOF in data, record type {kind} length {size}")
 
 
 class _Pointers:
