@@ -136,7 +136,6 @@ class World:
         """The routes of all destinations of a nexthop, one after the other."""
         found: list[Route] = []
         for destination in parse_nexthop(nexthop, self.settings):
-            self.events.extend(destination.events)
             Deferred.fromCoroutine(self.router.route(destination)).addCallback(found.append)
         return found
 

@@ -53,3 +53,43 @@ class RouterTests(SynchronousTestCase):
         """Without any address family there is nothing to do."""
         route = World(ONE_HOST, families=()).route("a.example")
         self.assertEqual(problem(route), "4.4.4 all network protocols are disabled")
+
+    def test_events(self) -> None:
+        """What there is to say of a destination is said each time; what of the configuration, once."""
+        advice = events.WrappermodeNeeded("smtp")
+        disabled = events.AddressFamilyDisabled("IPv6", "no")
+        world = World(events=(disabled,))
+        world.route("[192.0.2.1]:465")
+        world.route("[192.0.2.1]:465")
+        self.assertEqual(world.events, [disabled, advice, advice])
+
+    def test_each_in_turn(self) -> None:
+        """A malformed fallback relay does no harm before its turn."""
+        world = World(ONE_HOST, fallback_relay="b!")
+        first, second = world.routes("a.example")
+        self.assertEqual(problem(first), "")
+        self.assertTrue(second.destination.is_fallback)
+        self.assertTrue(problem(second).startswith("4.3.5 valid hostname"))
+
+    def test_literal_is_remembered(self) -> None:
+        """The route to an address is found once, but not if it may change: a name, or a service with SRV records."""
+        world = World(ONE_HOST, srv_services=frozenset({"25"}))
+        plain = World(ONE_HOST)
+        self.assertIs(plain.route("[192.0.2.1]"), plain.route("[192.0.2.1]"))
+        self.assertIsNot(plain.route("a.example"), plain.route("a.example"))
+        self.assertIsNot(world.route("[192.0.2.1]"), world.route("[192.0.2.1]"))
+
+    def test_memory_is_bounded(self) -> None:
+        """Any number of addresses may be asked for."""
+        world = World()
+        for third in range(12):
+            for last in range(100):
+                self.assertEqual(len(world.route(f"[192.0.{third}.{last}]").candidates), 1)
+
+    def test_loop_to_address_is_final(self) -> None:
+        """An address that is ours ends the search for hosts every time it is asked for."""
+        world = World(own=["192.0.2.1"])
+        for _ in range(2):
+            route = world.route("[192.0.2.1]")
+            self.assertEqual(problem(route), "5.4.6 mail for 192.0.2.1 loops back to myself")
+            self.assertTrue(route.is_final)

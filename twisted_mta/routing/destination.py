@@ -47,7 +47,7 @@ class Destination:
         path: of a UNIX-domain socket; empty otherwise.
         is_fallback: comes from smtp_fallback_relay.
         problem: set if the element has no sense, which matters only when its turn comes.
-        events: what there is to say when its turn comes, in every delivery; whoever goes through the destinations does.
+        events: what there is to say when its turn comes, in every delivery; Router.route says it.
     """
 
     text: str

@@ -80,11 +80,13 @@ class Router:
         self._unchanging: dict[tuple[str, bool], Route] = {}
 
     async def route(self, destination: Destination) -> Route:
-        """Find the way to a destination; its events are the caller's to tell.
+        """Find the way to a destination, and tell its events.
 
         Returns:
             A route with candidates or with a problem. Never fails: what goes wrong is a problem.
         """
+        for event in destination.events:
+            self._emit(event)
         if destination.problem is not None:
             return Route(destination, problem=destination.problem, is_final=True)
         if destination.path:
