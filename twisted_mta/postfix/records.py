@@ -130,17 +130,18 @@ def _collect_lines(data: bytes, position: int, lines: list[bytes]) -> int:
             start = position + 2
             if size > 127:
                 more = data[start]
-                if more > 127:
-                    break
                 size += (more << 7) - 128
                 start += 1
-            end = start + size
-            if end > length:
-                break
-            append(data[start:end])
-            position = end
+                if more > 127 or start + size > length:
+                    break
+            position = start + size
+            append(data[start:position])
     except IndexError:
         pass  # the record goes on in the next piece
+    if position > length:
+        # So did the record before. This is found out here, as to look at each record would cost a tenth more.
+        lines.pop()
+        position = start - 2
     return position
 
 
