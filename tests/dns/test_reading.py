@@ -184,7 +184,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_foreign_class(self) -> None:
         """A record of another class spoils the whole answer, for now."""
-        for record in [mx("b.example", rdclass=3), a(rdclass=3)]:
+        for record in [mx("b.example", rdclass=3), a(rdclass=3), mx("b.example", owner="a!b", rdclass=3)]:
             self.assertEqual(self.read(mx("b.example"), record), Unusable(LookupResult.RETRY))
             self.assert_log("dns_get_fixed: bad class: 3")
 
@@ -233,4 +233,5 @@ class ReadingTests(SynchronousTestCase):
     def test_type_names(self) -> None:
         """A type that has no name here has its number."""
         self.assertEqual(type_name(RecordType.AAAA), "AAAA")
+        self.assertEqual(type_name(46), "RRSIG")
         self.assertEqual(type_name(99), "Unknown type 99")

@@ -33,7 +33,8 @@ from twisted_mta.model.events import (
 RECORD_LIMIT = 100
 """How many records of an answer are used."""
 
-_TYPE_NAMES = {rdtype.value: rdtype.name for rdtype in RecordType}
+# DNAME and RRSIG are not read, but stand beside what is.
+_TYPE_NAMES = {rdtype.value: rdtype.name for rdtype in RecordType} | {39: "DNAME", 46: "RRSIG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,12 @@ def read_answers(reply: Reply, qname: str, rdtype: RecordType, emit: Emit) -> Fi
     fault = LookupResult.NOT_FOUND
     left_out = 0
     for raw in reply.answers:
-        # Only what was asked of the root may stand at the root.
-        if (raw.owner or qname != ".") and not _is_good_name(raw.owner, "name", raw.rdtype, qname, emit):
-            return Unusable(LookupResult.INVALID)
         if raw.rdclass != CLASS_IN:
             emit(BadRecordClass(raw.rdclass))
             return Unusable(LookupResult.RETRY)
+        # Only what was asked of the root may stand at the root.
+        if (raw.owner or qname != ".") and not _is_good_name(raw.owner, "name", raw.rdtype, qname, emit):
+            return Unusable(LookupResult.INVALID)
         if raw.rdtype == rdtype or raw.rdtype == RecordType.CNAME:
             lifetime = min(lifetime, raw.ttl)
             verdict = _judge(raw, qname, emit)
