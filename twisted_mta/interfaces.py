@@ -7,7 +7,7 @@ IDeliveryAgent, which asks an IDNSClient where to go, and answers with a FinalSt
 from collections.abc import Iterator
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from twisted_mta.model.answers import Answer, RecordType
 from twisted_mta.model.request import DeliveryRequest
@@ -20,6 +20,49 @@ class ContentError(Exception):
 
 class CorruptContentError(ContentError):
     """The content of a message is damaged for good."""
+
+
+class TableError(Exception):
+    """A lookup table cannot be asked, or its answer makes no sense.
+
+    Never the same as "not found": what depends on the answer must not go on without it (postconf(5), table lookup errors).
+
+    Attributes:
+        table: ``type:name`` of the table.
+        key: what was looked up; empty if no lookup is concerned.
+        problem: what is wrong, in words for the log; names the file and line where there is one.
+    """
+
+    def __init__(self, table: str, problem: str, key: str = "") -> None:
+        """Keep what is known."""
+        super().__init__(f"{table}: {problem}")
+        self.table = table
+        self.key = key
+        self.problem = problem
+
+
+class ILookupTable(Interface):
+    """A lookup table ``type:name``, open and ready."""
+
+    name = Attribute("The table as it was configured: ``type:name``.")
+
+    by_pattern = Attribute("Whether keys are matched against patterns: such tables are asked for whole keys only, never for parts.")
+
+    def lookup(key: str) -> str | None | Deferred[str | None]:
+        """Look up a key, folded by the table as its type does.
+
+        Returns:
+            The value, or None if there is none: at once from a table that is read locally, else a Deferred of it.
+
+        Raises:
+            TableError: the table cannot be asked; the Deferred fails with the same.
+        """
+
+    def changed() -> bool:
+        """Whether what the table was made from has changed since: then it must be opened anew. Cheap, never raises."""
+
+    def close() -> None:
+        """Give back what the table holds; no lookup may follow."""
 
 
 class IMessageContent(Interface):
