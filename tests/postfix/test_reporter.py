@@ -276,9 +276,13 @@ class SentTests(ReporterTestCase):
 
     def test_wrong_class(self) -> None:
         """A status that is none of success is told and replaced."""
-        self.assertTrue(self.successResultOf(self.reporter().report(self.result(Fate.SENT, DsnStatus("5.0.0", "?")))))
-        self.assertEqual(self.events[0], WrongStatusClass("sent", "5.0.0"))
-        self.assertEqual(self.seen[1:], ["log sent 2.0.0 ?", "mark 100"])
+        for status in ("5.0.0", ""):
+            self.seen.clear()
+            self.events.clear()
+            recorded = self.reporter().report(self.result(Fate.SENT, DsnStatus(status, "?")))
+            self.assertTrue(self.successResultOf(recorded))
+            self.assertEqual(self.events[0], WrongStatusClass("sent", status))
+            self.assertEqual(self.seen[1:], ["log sent 2.0.0 ?", "mark 100"])
 
 
 class DeferredTests(ReporterTestCase):

@@ -162,7 +162,7 @@ class PostfixReporter:
             and result.fate is Fate.SENT
             and not self._waiting
             and not int(result.recipient.notify) & _NOTIFY_SUCCESS
-            and result.dsn.status[0] == "2"
+            and result.dsn.status[:1] == "2"
         ):
             self._log(result, "sent")
             if not self._marks_sent or self._marked(result.recipient):
