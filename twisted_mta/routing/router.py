@@ -72,10 +72,10 @@ class Router:
         """
         self._settings = settings
         self._emit = emit
-        for event in settings.events:
-            emit(event)
         hosts = Hosts(settings, dns, native, emit)
         self._lookups = Lookups(settings, dns, hosts, own_addresses, emit, shuffle)
+        # Told with the first route: when a configuration is loaded, the log may not be open yet.
+        self._untold = settings.events
         # The routes to addresses: relays are often written so, and no name server can change them.
         self._unchanging: dict[tuple[str, bool], Route] = {}
 
@@ -85,8 +85,9 @@ class Router:
         Returns:
             A route with candidates or with a problem. Never fails: what goes wrong is a problem.
         """
-        for event in destination.events:
+        for event in self._untold + destination.events:
             self._emit(event)
+        self._untold = ()
         if destination.problem is not None:
             return Route(destination, problem=destination.problem, is_final=True)
         if destination.path:
