@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.logger import globalLogPublisher
 
 from twisted_mta.config.choices import AddressFormat
 from twisted_mta.config.errors import ConfigError
@@ -299,7 +299,7 @@ class DeliveryService(Service):
         settings = generation.settings
         if first:
             self._log = open_log(settings, self._options["protocol"], self._reactor)
-            globalLogPublisher.addObserver(cast(ILogObserver, twisted_log_bridge(self._log)))
+            globalLogPublisher.addObserver(twisted_log_bridge(self._log))
         for text in settings.warnings:
             self.emit(ConfigurationWarning(text))
         if generation.problem:
