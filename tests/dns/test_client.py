@@ -88,6 +88,11 @@ class LookupTests(ClientTestCase):
         answer = self.successResultOf(self.resolver.lookup("dest", A, use_search_list=True))
         self.assertEqual((answer.name, answer.result), ("dest", LookupResult.OK))
 
+    def test_given_servers(self) -> None:
+        """Servers that are given must be addresses with ports."""
+        for servers in [[], [("ns.example", 53)], [("192.0.2.1", 0)], [("192.0.2.1", 53), ("::1", 65536)]]:
+            self.assertRaises(ValueError, StubResolver.for_servers, MemoryReactorClock(), servers, self.fail)
+
     def test_rotation(self) -> None:
         """With rotate each lookup begins with the next server."""
         self.network = Network(ZONE, ZONE, ZONE)

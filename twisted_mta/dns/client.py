@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mta.dns.resolution import Ask, Question, Resolution
-from twisted_mta.dns.resolv_conf import ResolvConf, Server
+from twisted_mta.dns.resolv_conf import ResolvConf, Server, is_server_address
 from twisted_mta.dns.transport import NetworkReactor, SocketTransport
 from twisted_mta.interfaces import IDNSClient
 from twisted_mta.model.answers import Answer, LookupResult, RecordType
@@ -70,8 +70,17 @@ class StubResolver:
         *,
         answer_filter: AnswerFilter | None = None,
     ) -> "StubResolver":
-        """A resolver that asks these servers (address, port) instead of those of resolv.conf."""
+        """A resolver that asks these servers (address, port) instead of those of resolv.conf.
+
+        Raises:
+            ValueError: there is none, or one is not an address with a port.
+        """
         conf = ResolvConf(servers=tuple(Server(address, port) for address, port in servers))
+        if not conf.servers:
+            raise ValueError("no name server is given")
+        for address, port in conf.servers:
+            if not is_server_address(address) or not 0 < port < 65536:
+                raise ValueError(f"no address and port of a name server: {address} {port}")
         return cls(reactor, lambda: conf, emit, answer_filter=answer_filter)
 
     def lookup(

@@ -80,6 +80,11 @@ _NUMBERS = {
 }
 
 
+def is_server_address(text: str) -> bool:
+    """Whether a text can be the address of a name server: IPv4, or IPv6 with or without a zone."""
+    return isIPAddress(text) or isIPv6Address(text)
+
+
 def parse_resolv_conf(
     text: str, hostname: str = "", environ: Mapping[str, str] | None = None
 ) -> tuple[ResolvConf, list[str]]:
@@ -103,7 +108,7 @@ def parse_resolv_conf(
             continue
         keyword, *values = line.split()
         if keyword == "nameserver" and values:
-            if not (isIPAddress(values[0]) or isIPv6Address(values[0])):
+            if not is_server_address(values[0]):
                 problems.append(f"line {number}: no address of a name server: {values[0]}")
             elif len(servers) < MOST_SERVERS:
                 servers.append(Server(values[0]))
