@@ -33,7 +33,7 @@ class FromSettingsTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """The defaults are those that stand at the fields, but for names in Unicode, which need a compatibility level."""
         read, default = self.read(inet_protocols="ipv4"), RoutingSettings(own_name="client.test", idna=False)
-        for name in set(RoutingSettings.__slots__) - {"families", "service_port", "dnssec_for_insecure_mx"}:
+        for name in set(RoutingSettings.__slots__) - {"families", "service_port"}:
             self.assertEqual(getattr(read, name), getattr(default, name), name)
         self.assertEqual(read.families, (Family.IPV4,))
         self.assertEqual(self.read("lmtp").default_service, "24")

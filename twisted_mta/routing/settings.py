@@ -79,7 +79,7 @@ class RoutingSettings:
     families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
     dns: bool = True
     dnssec: bool = False
-    dnssec_for_insecure_mx: bool = True
+    dnssec_for_insecure_mx: bool = False
     hosts_by_dns: bool = True
     hosts_by_native: bool = False
     use_search_list: bool = False
