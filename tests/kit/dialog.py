@@ -108,6 +108,8 @@ class ScriptedServer:
         """The next reply; raises ConnectionBrokenError where the script breaks the connection."""
         while True:
             if not self._lines:
+                while self._rows and self._rows[0].endswith("content)"):
+                    self._rows.popleft()  # meant for content that was not to be sent
                 if not self._rows:
                     raise AssertionError(
                         f"the script ends, but a reply is awaited while {phase.doing}\n{played.transcript}"

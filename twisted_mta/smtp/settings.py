@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 
 from twisted_mta.config.choices import VerifyTarget
-from twisted_mta.config.choices import VerifyTarget
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.smtp.capabilities import parse_discard_words

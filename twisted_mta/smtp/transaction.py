@@ -6,9 +6,9 @@ Two cursors walk the same list of states: `send`, the command to be built next, 
 2. After the replies have been read the course is corrected: no MAIL, no recipient or no DATA accepted means RSET. A DATA that was
    accepted for nobody gets a lone dot, whose reply means nothing.
 3. What to do after the dot or RSET is decided when that command is built, before its reply is known.
-4. A 2xx to the dot counts only if it can be the answer to the dot: not if it came before the dot was written, and not if lines
-   that are no replies came with it while QUIT was in the pipeline, since then it may be the answer to QUIT.
-
+4. A 2xx to the dot counts only if it can be the answer to the dot: not if it came before the dot was written, and not behind
+   a line that is no reply while more than one reply was due, since then it may be the answer to QUIT, or about the next
+   recipient.
 5. A connection lost within the content may have left a last reply: a refusal counts as the reply to the dot.
 
 What cannot happen: content that goes out before a 354 was read as the reply to DATA; a recipient that is taken without a reply.
@@ -156,6 +156,7 @@ class Transaction:
         self._outstanding = 0  # commands whose replies have not been read
         self._mail_refused = False
         self._data_refused = False
+        self._dot_garbled = False
         self._quit_in_pipeline = False
         self._idle_seconds = 0.0
         self._group = bytearray()
@@ -168,9 +169,9 @@ class Transaction:
         """
         refusal = self._refuse_locally()
         if refusal is not None:
-            why, ending = refusal
+            why, end = refusal
             yield MessageFailed(why)
-            return TransactionEnd(ending)
+            return end
         yield from self._refuse_unspeakable()
         if not self._named:
             return TransactionEnd(Ending.OPEN)
@@ -332,7 +333,7 @@ class Transaction:
 
     def _take_dot(self, reply: Reply) -> Dialog[None]:
         if self._accepted:
-            if reply.is_positive and (reply.early or (reply.garbled and self._quit_in_pipeline)):
+            if not self._can_answer_the_dot(reply):
                 raise ConnectionBrokenError(Breakage.LOST, phases.CONTENT)
             yield Milestone.DONE
             if self._settings.lmtp:
@@ -350,6 +351,14 @@ class Transaction:
                 yield MessageFailed(said(self._peer, reply, phases.DOT))
         self._receive = self._after_settled()
 
+    def _can_answer_the_dot(self, reply: Reply) -> bool:
+        """Whether a reply in the place of the dot's means what it says: a refusal does, a 2xx is looked at twice."""
+        self._dot_garbled = self._dot_garbled or reply.garbled
+        if not reply.is_positive:
+            return True
+        more_are_due = self._quit_in_pipeline or (self._settings.lmtp and self._settled + 1 < len(self._accepted))
+        return not reply.early and not (self._dot_garbled and more_are_due)
+
     def _after_settled(self) -> State:
         """After the dot or RSET: the reply to QUIT is waited for only on request."""
         return State.LAST if self._keep_open or not self._settings.await_quit_reply else State.QUIT
@@ -363,17 +372,20 @@ class Transaction:
 
     # ---- before the first command ----
 
-    def _refuse_locally(self) -> tuple[DsnStatus, Ending] | None:
-        """What this server need not be asked, and what becomes of the connection."""
+    def _refuse_locally(self) -> tuple[DsnStatus, TransactionEnd] | None:
+        """What this server need not be asked, and how the transaction ends then."""
         request, namaddr = self._request, self._peer.namaddr
         if request.smtputf8.required and not self._capabilities.offers(Feature.SMTPUTF8):
-            return DsnStatus("5.6.7", f"SMTPUTF8 is required, but was not offered by host {namaddr}"), Ending.OPEN
+            why = DsnStatus("5.6.7", f"SMTPUTF8 is required, but was not offered by host {namaddr}")
+            # A server that cannot take the message has not shown that it can take any.
+            return why, TransactionEnd(Ending.OPEN, completed=False)
         limit = self._capabilities.size_limit
         if 0 < limit < request.size:
             text = f"message size {request.size} exceeds size limit {limit} of server {namaddr}"
-            return DsnStatus("5.3.4", text), Ending.OPEN if self._keep_open else Ending.DROPPED
+            return DsnStatus("5.3.4", text), TransactionEnd(Ending.OPEN if self._keep_open else Ending.DROPPED)
         if not commands.is_speakable(request.sender):
-            return DsnStatus("5.1.7", "sender address contains a line break or null character"), Ending.OPEN
+            text = "sender address contains a line break or null character"
+            return DsnStatus("5.1.7", text), TransactionEnd(Ending.OPEN)
         return None
 
     def _refuse_unspeakable(self) -> Dialog[None]:
