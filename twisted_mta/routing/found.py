@@ -1,6 +1,6 @@
 """What a look-up of a destination found, and the look for ourselves in it.
 
-Flow: routing/addresses.py, routing/mx.py and routing/srv.py make Findings; routing/router.py makes a Route of them.
+Flow: routing/mx.py and routing/srv.py make Findings; routing/router.py makes a Route of them.
 Sources: RFC 5321 section 5.1 (the list is cut at our own preference); RFC 3463 (4.4.4, 5.4.6).
 """
 
