@@ -1,26 +1,22 @@
-"""Connecting: from a Candidate to a transport, and from Twisted's errors to Postfix's.
+"""From a Candidate to a connected protocol, and from error numbers to the status of mail.
 
-Twisted's own clients are not quite enough: buffer sizes must be set before the connection is made, it must be known what has
-left, to time the peer and to distrust a reply that comes too early, and a connection must be dropped without a reset.
-
-Flow: delivery/factory.py dials one candidate after the other.
-Sources: connect(2), socket(7), tcp(7); postconf(5) smtp_connect_timeout, smtp_bind_address, smtp_bind_address_enforce,
-tcp_windowsize; twisted.internet.tcp.
+Flow: delivery/factory.py dials one candidate after the other; delivery/connecting.py does the system calls.
+Sources: connect(2), bind(2); postconf(5) smtp_connect_timeout, smtp_bind_address, smtp_bind_address_enforce, tcp_windowsize.
 """
 
 import errno
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
-from twisted.internet import error, tcp, unix
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import ClientFactory
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 
 from twisted_mta.config.settings import Settings
+from twisted_mta.delivery.connecting import Address, Attempt, serve_protocol
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.routing.candidates import Candidate, Family
 from twisted_mta.routing.own_addresses import OwnAddresses
@@ -109,71 +105,17 @@ class DialSettings:
         )
 
 
-class _Watched:
-    """What both kinds of transport have beyond Twisted's."""
-
-    def writeSomeData(self: Any, data: bytes) -> Any:
-        """Tell the protocol what leaves."""
-        written = super().writeSomeData(data)  # type: ignore[misc] # the mixed-in transport has it
-        if isinstance(written, int) and written > 0:
-            self.protocol.wrote(written)
-        return written
-
-    def unsentOctets(self: Any) -> int:
-        """How many octets wait here for the system to take them."""
-        unsent: int = len(self.dataBuffer) - self.offset + self._tempDataLen
-        return unsent
-
-    def dropConnection(self: Any) -> None:
-        """Close now, whatever waits to be sent; the peer sees an orderly end, not a reset."""
-        if self.disconnected or not self.connected:
-            return
-        self.stopReading()
-        self.stopWriting()
-        self.reactor.callLater(0, self.connectionLost, Failure(error.ConnectionDone()))
-
-
-class _TcpTransport(_Watched, tcp.Client):
-    """A connection over TCP."""
-
-    window_octets = 0
-
-    def createInternetSocket(self) -> socket.socket:
-        """Set what must be set before the connection is made."""
-        skt: socket.socket = super().createInternetSocket()
-        window = self.connector.window_octets
-        if window > 0:
-            skt.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
-            skt.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        if self.addressFamily == socket.AF_INET:
-            skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return skt
-
-
-class _TcpConnector(tcp.Connector):
-    window_octets = 0
-
-    def _makeTransport(self) -> tcp.Client:
-        return _TcpTransport(self.host, self.port, self.bindAddress, self, self.reactor)
-
-
-class _UnixTransport(_Watched, unix.Client):
-    """A connection over a UNIX-domain socket."""
-
-
-class _UnixConnector(unix.Connector):
-    def _makeTransport(self) -> Any:
-        return _UnixTransport(self.address, self, self.reactor, self.checkPID)
+P = TypeVar("P", bound=Protocol)
 
 
 class Dialer:
-    """Starts connections."""
+    """Makes connections."""
 
-    def __init__(self, reactor: IReactorTime, settings: DialSettings) -> None:
+    def __init__(self, reactor: Any, settings: DialSettings) -> None:
         """Keep what every connection needs.
 
         Args:
-            reactor: makes connections.
+            reactor: watches sockets.
             settings: how.
         """
         self._reactor = reactor
@@ -195,63 +137,72 @@ class Dialer:
             raise DialError(DsnStatus("4.3.5", problem), ends_all=True)
         return (self._settings.bind or {}).get(family)
 
-    def dial(self, candidate: Candidate, factory: ClientFactory[Any], bind_address: str | None) -> Any:
-        """Start a connection; the factory hears how it went.
+    def dial(self, candidate: Candidate, build_protocol: Callable[[], P], bind_address: str | None) -> Deferred[P]:
+        """Make a connection.
 
         Args:
             candidate: to whom.
-            factory: builds the protocol.
+            build_protocol: makes the protocol once there is a connection.
             bind_address: the local address, or None.
 
         Returns:
-            The connector.
+            Fires with the protocol, which has its transport; fails with DialError. Cancelling it ends the attempt.
 
         Raises:
             DialError: it could not even be tried.
         """
-        settings = self._settings
-        connector: Any
-        if candidate.family is Family.LOCAL:
-            path = os.path.join(settings.queue_directory, candidate.path)
-            if len(os.fsencode(path)) > _SUN_PATH_OCTETS:
-                raise DialError(DsnStatus("4.3.5", "Server configuration error"))
-            connector = _UnixConnector(path, factory, settings.time_limit, self._reactor, 0)
-        else:
-            bind = (bind_address, 0) if bind_address else None
-            # Twisted takes None for no limit of its own; its annotation does not know.
-            limit: Any = settings.time_limit
-            connector = _TcpConnector(candidate.address, candidate.port, factory, limit, bind, self._reactor)
-            connector.window_octets = settings.window_octets
+        address = self._address(candidate)
+        skt = self._socket(candidate, bind_address)
+        attempt: Attempt
+
+        def done(number: int) -> None:
+            if number:
+                connected.errback(dial_error(candidate, number))
+                return
+            protocol = build_protocol()
+            serve_protocol(skt, protocol, self._reactor, address)
+            connected.callback(protocol)
+
+        connected: Deferred[P] = Deferred(lambda _: attempt.cancel())
+        attempt = Attempt(self._reactor, skt, address, self._settings.time_limit, done)
+        attempt.start()
+        return connected
+
+    def _address(self, candidate: Candidate) -> Address:
+        if candidate.family is not Family.LOCAL:
+            return candidate.address, candidate.port
+        path = os.path.join(self._settings.queue_directory, candidate.path)
+        if len(os.fsencode(path)) > _SUN_PATH_OCTETS:
+            raise DialError(DsnStatus("4.3.5", "Server configuration error"))
+        return path
+
+    def _socket(self, candidate: Candidate, bind_address: str | None) -> socket.socket:
+        """A socket that is ready to connect."""
+        family, window = candidate.family, self._settings.window_octets
         try:
-            connector.connect()
+            skt = socket.socket(family.number, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as problem:
-            raise dial_error(candidate, problem.errno or 0) from problem
-        return connector
+            raise dial_error(candidate, problem.errno or errno.EMFILE) from problem
+        if family is Family.LOCAL:
+            return skt
+        try:
+            if window > 0:
+                skt.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
+                skt.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+            if family is Family.IPV4:
+                skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if bind_address:
+                skt.bind((bind_address, 0))
+        except OSError as problem:
+            skt.close()
+            why = DsnStatus("4.4.0", "server configuration error")
+            raise DialError(why, bind_problem=os.strerror(problem.errno or errno.EINVAL)) from problem
+        return skt
 
 
 def dial_error(candidate: Candidate, number: int) -> DialError:
     """The error of a connection that failed with an error number of connect(2)."""
     if number in _OUT_OF_RESOURCES:
-        return DialError(DsnStatus("4.3.0", f"cannot connect: {os.strerror(number)}"))
+        return DialError(DsnStatus("4.3.0", f"cannot make a connection: {os.strerror(number)}"))
     why = DsnStatus("4.4.1", f"connect to {candidate.relay}: {os.strerror(number)}")
     return DialError(why, reset=number == errno.ECONNRESET, namaddr=candidate.namaddr)
-
-
-def translate(candidate: Candidate, failure: Failure) -> DialError:
-    """Make a DialError of what Twisted says of a failed connection."""
-    problem = failure.value
-    assert problem is not None
-    if isinstance(problem, error.TimeoutError):
-        return dial_error(candidate, errno.ETIMEDOUT)
-    number = _error_number(problem)
-    # Twisted says that binding failed also where no socket could be had.
-    if isinstance(problem, error.ConnectBindError) and number not in _OUT_OF_RESOURCES:
-        return DialError(DsnStatus("4.4.0", "server configuration error"), bind_problem=os.strerror(number))
-    return dial_error(candidate, number)
-
-
-def _error_number(problem: BaseException) -> int:
-    for number in (getattr(problem, "osError", None), *problem.args[:1]):
-        if isinstance(number, int):
-            return number
-    return errno.ECONNREFUSED

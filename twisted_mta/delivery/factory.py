@@ -5,14 +5,11 @@ Sources: RFC 5321 section 5.1; postconf(5) smtp_bind_address_enforce; twisted.in
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConnector, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ClientFactory
-from twisted.python.failure import Failure
 
-from twisted_mta.delivery.dial import Dialer, DialError, translate
+from twisted_mta.delivery.dial import Dialer, DialError
 from twisted_mta.model import events
 from twisted_mta.model.events import Emit
 from twisted_mta.routing.candidates import Candidate
@@ -61,9 +58,6 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         self._nexthop = nexthop
         self._detect_loops = detect_loops
         self._peer: Peer | None = None
-        self._candidate: Candidate | None = None
-        self._connected: Deferred[DialogProtocol] | None = None
-        self._connector: Any = None
 
     async def open(self, candidate: Candidate, *, is_best: bool) -> Session:
         """Connect to a candidate; its greeting is still to come.
@@ -75,8 +69,7 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         Raises:
             DialError: no connection.
         """
-        parts = self._parts
-        self._candidate = candidate
+        parts, dialer = self._parts, self._parts.dialer
         self._peer = Peer(
             candidate.host,
             candidate.address,
@@ -86,42 +79,20 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
             is_best,
             self._detect_loops,
         )
-        bind_address = None if candidate.path else parts.dialer.bind_address(candidate.family)
+        bind_address = None if candidate.path else dialer.bind_address(candidate.family)
         try:
-            protocol = await self._connect(candidate, bind_address)
+            protocol = await dialer.dial(candidate, self.buildProtocol, bind_address)
         except DialError as problem:
             if not problem.bind_problem:
                 raise
             parts.emit(events.BindFailed(bind_address or "", problem.bind_problem))
-            if parts.dialer.bind_enforced:
+            if dialer.bind_enforced:
                 raise
-            protocol = await self._connect(candidate, None)
+            protocol = await dialer.dial(candidate, self.buildProtocol, None)
         return Session(protocol, parts.dialog)
 
-    def _connect(self, candidate: Candidate, bind_address: str | None) -> Deferred[DialogProtocol]:
-        connected: Deferred[DialogProtocol] = Deferred(self._cancel)
-        self._connected = connected
-        self._connector = self._parts.dialer.dial(candidate, self, bind_address)
-        return connected
-
-    def _cancel(self, _: Deferred[DialogProtocol]) -> None:
-        self._connected = None
-        if self._connector is not None:
-            self._connector.stopConnecting()
-
-    def buildProtocol(self, addr: object) -> DialogProtocol:
-        """The connection is there."""
+    def buildProtocol(self, addr: object = None) -> DialogProtocol:
+        """A connection to the candidate that is being dialled."""
         parts, peer = self._parts, self._peer
         assert peer is not None
-        protocol = DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)
-        protocol.factory = self
-        connected, self._connected = self._connected, None
-        if connected is not None:
-            protocol.when_connected = connected
-        return protocol
-
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        """There is no connection."""
-        connected, self._connected = self._connected, None
-        if connected is not None and self._candidate is not None:
-            connected.errback(translate(self._candidate, reason))
+        return DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)

@@ -88,7 +88,6 @@ class DialogProtocol(Protocol):
         peer: the server.
         pipelining: whether commands are pipelined; then garbage in replies is worth a warning.
         garbled: whether the server ever sent what is no reply.
-        when_connected: fires with the protocol once it has its transport.
     """
 
     def __init__(
@@ -107,13 +106,13 @@ class DialogProtocol(Protocol):
         self.peer = peer
         self.pipelining = False
         self.garbled = False
-        self.when_connected: Deferred[DialogProtocol] | None = None
         self._settings = settings
         self._line_limit = line_limit
         self._clock = clock
         self._emit = emit
         self._lines = LineReader(settings.line_length_limit, utf8=settings.utf8)
         self._assembler = ReplyAssembler(settings.line_length_limit)
+        self._output: list[bytes] = []
         self._replies: deque[Reply] = deque()
         self._input_over = False
         self._lost = False
@@ -186,18 +185,20 @@ class DialogProtocol(Protocol):
                     elif self._input_over:
                         error = ConnectionBrokenError(Breakage.LOST, phase)
                     else:
+                        self._flush()
                         self._awaiting = phase
                         self._deadline.start(phase, self._clock.seconds())
                         self._arm()
                         return
                 elif kind is Write:
-                    self._wire.write(cast(Write, action).data)
+                    self._output.append(cast(Write, action).data)
                 elif kind is SendContent:
                     self._begin_content()
                     return
                 elif kind is Note:
                     self._emit(cast(Note, action).event)
                 elif kind is Pause:
+                    self._flush()
                     self._pause = self._clock.callLater(cast(Pause, action).seconds, self._pause_over)
                     return
                 else:
@@ -207,7 +208,16 @@ class DialogProtocol(Protocol):
         except Exception:  # noqa: BLE001 - whatever ends a dialog is its caller's to judge
             self._end_dialog(Failure())
 
+    def _flush(self) -> None:
+        """Send what the dialog wrote, in one piece."""
+        if self._output:
+            data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
+            self._output.clear()
+            if not self._lost:
+                self._wire.write(data)
+
     def _end_dialog(self, outcome: object) -> None:
+        self._flush()
         finished = self._finished
         self._dialog = self._sink = self._finished = self._awaiting = self._content = None
         self._deadline.stop(self._clock.seconds())
@@ -228,12 +238,6 @@ class DialogProtocol(Protocol):
 
     # ---- input ----
 
-    def connectionMade(self) -> None:
-        """The dialog may begin."""
-        waiting, self.when_connected = self.when_connected, None
-        if waiting is not None:
-            waiting.callback(self)
-
     def dataReceived(self, data: bytes) -> None:
         """Turn octets into replies, and go on where one was awaited."""
         if self._input_over:
@@ -250,6 +254,8 @@ class DialogProtocol(Protocol):
 
     def _take_line(self, line: str) -> None:
         taken = self._assembler.add(line)
+        if not taken:
+            return
         if isinstance(taken, Reply):
             # An answer to the dot cannot come while the content, or anything before QUIT, still waits here.
             if self._chunks is not None or self._wire.unsentOctets() > _QUIT_OCTETS:
@@ -365,6 +371,7 @@ class DialogProtocol(Protocol):
 
     def _begin_content(self) -> None:
         assert self._content is not None
+        self._flush()
         if self._lost:
             self._resume(error=ConnectionBrokenError(Breakage.LOST, phases.CONTENT))
             return
@@ -401,7 +408,8 @@ class DialogProtocol(Protocol):
                     break
             else:
                 pieces.append(encoder.finish())
-                self._wire.write(b"".join(pieces))
+                # It leaves together with the dot and QUIT.
+                self._output.append(b"".join(pieces))
                 return True
         except Exception as error:  # noqa: BLE001 - a message that cannot be read must end the dialog, whatever the reason
             self._content_error = error

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 _ENHANCED_STATUS = re.compile(r"[0-9]{3}. *([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |\Z)", re.DOTALL)
 _REPLY_LINE = re.compile(r"([0-9]{3})([- ]|\Z)")
+_PLAIN_LINES = re.compile(rb"(?:[ -~]*\r\n)+")
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 REPLY_OCTETS_LIMIT = 1024 * 1024
@@ -132,6 +133,11 @@ class LineReader:
         """
         if self._ended:
             return []
+        if not self._buffer and len(data) <= self._limit and _PLAIN_LINES.fullmatch(data):
+            # Whole lines with nothing to censor, none of them too long: nearly all that servers send.
+            plain: list[str | OverlongLine | EndlessLine] = [*data.decode("ascii").split("\r\n")]
+            plain.pop()
+            return plain
         data = self._buffer + data if self._buffer else data
         items: list[str | OverlongLine | EndlessLine] = []
         begin = 0
