@@ -141,6 +141,47 @@ class ConfigurationWarning(Event):
     text: str
 
 
+# ---- lookup tables ----
+
+
+@dataclass(frozen=True, slots=True)
+class TableProblem(Event):
+    """A table cannot be opened; every lookup in it will fail."""
+
+    table: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableUnavailable(Event):
+    """A lookup in a table that could not be opened."""
+
+    table: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableWarning(Event):
+    """A table is odd, or a part of its source is not used, or a lookup went wrong; `text` names the table or the file."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableResultEmpty(Event):
+    """A table has an empty value; `where` is the parameter, or the table, that was asked."""
+
+    where: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableResultAdvice(Event):
+    """What to do about empty values."""
+
+    where: str
+
+
 # ---- queue file ----
 
 
