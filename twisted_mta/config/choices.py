@@ -65,11 +65,3 @@ class TlsLevel(enum.Enum):
     FINGERPRINT = "fingerprint"
     VERIFY = "verify"
     SECURE = "secure"
-
-
-class MynetworksStyle(enum.Enum):
-    """mynetworks_style; no effect here."""
-
-    CLASS = "class"
-    SUBNET = "subnet"
-    HOST = "host"

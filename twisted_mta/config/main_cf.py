@@ -130,7 +130,7 @@ def parse_main_cf(text: str, file: str, warn: Warn) -> dict[str, Entry]:
         try:
             name, value = split_assignment(line.text)
         except ConfigError as error:
-            text_shown = f'{file}, line {line.number}: {error.text}: "{line.text.strip(WHITESPACE)}"'
+            text_shown = f'{file}, line {line.number}: {error.text}: "{line.text}"'
             raise ConfigError(text_shown) from None
         earlier = entries.get(name)
         if earlier is not None and earlier.value != value:

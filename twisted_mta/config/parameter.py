@@ -152,19 +152,19 @@ def computed_boolean(default: str, **about: Unpack[About]) -> Parameter[bool]:
 
 
 def integer(default: str, minimum: int = 0, maximum: int = 0, **about: Unpack[About]) -> Parameter[int]:
-    """A row that is a number; a limit of 0 is no limit."""
+    """A row that is a number; a limit of 0 is no limit. What is below zero is accepted then, and becomes 0."""
 
     def convert(name: str, text: str) -> int:
-        return values.read_integer(name, text, minimum, maximum)
+        return max(0, values.read_integer(name, text, minimum, maximum))
 
     return Parameter(Kind.INTEGER, default, convert, _limits(minimum, maximum), about)
 
 
 def long_integer(default: str, minimum: int = 0, **about: Unpack[About]) -> Parameter[int]:
-    """A row that is a number of up to 63 bits."""
+    """A row that is a number of up to 63 bits; see `integer`."""
 
     def convert(name: str, text: str) -> int:
-        return values.read_integer(name, text, minimum, 0, values.LARGEST_LONG)
+        return max(0, values.read_integer(name, text, minimum, 0, values.LARGEST_LONG))
 
     return Parameter(Kind.LONG, default, convert, _limits(minimum, 0), about)
 

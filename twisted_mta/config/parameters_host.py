@@ -3,13 +3,16 @@
 Flow: settings.py composes them into Settings. Sources: postconf(5).
 """
 
-from twisted_mta.config.choices import MynetworksStyle
-from twisted_mta.config.parameter import Load, Rows, choice, computed_boolean, converted, items, text, words
-from twisted_mta.config.values import parse_level, read_inet_protocols
+from twisted_mta.config.parameter import Load, Rows, computed_boolean, converted, items, text, words
+from twisted_mta.config.values import parse_level, read_inet_protocols, read_mask, read_text
 
 
 def _read_level(_name: str, value: str) -> tuple[int, int, int]:
     return parse_level(value)
+
+
+def _read_style(name: str, value: str) -> frozenset[str]:
+    return read_mask("mynetworks mask style", read_text(name, value, 1), ("class", "subnet", "host"))
 
 
 class FirstHostRows(Rows, load=Load.FIRST):
@@ -59,11 +62,10 @@ class HostRows(Rows, load=Load.GENERAL):
     proxy_interfaces = words(
         "", doc="Addresses of proxies in front of this host, which count as own in loop detection."
     )
-    mynetworks_style = choice(
-        MynetworksStyle,
+    mynetworks_style = converted(
         "${{$compatibility_level} <level {2} ? {subnet} : {host}}",
-        'unknown mynetworks mask style value "{value}" in "{value}"',
-        1,
+        _read_style,
+        "class, subnet, host",
         doc="How Postfix computes mynetworks; it must be valid, and has no effect here.",
     )
     mynetworks = items("", doc="Trusted networks; no effect here.")

@@ -86,4 +86,5 @@ class OtherProcessRows(Rows, load=Load.OTHERS):
     """What master(8) reads, and we with it."""
 
     master_service_disable = words("", doc="Services of master.cf that master(8) leaves alone, as TYPE or NAME/TYPE.")
+    debugger_command = text("", doc="Command that daemons start with option -D; no effect here.")
     service_throttle_time = seconds("60s", 1, doc="How long master(8) waits before it restarts a service that failed.")
