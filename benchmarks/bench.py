@@ -115,6 +115,8 @@ def _hold(row: MemoryRow, agent: Agent, scale: Scale, place: Path) -> Figures:
             bench.wait_for(sink, total, "sessions")
             time.sleep(_SETTLE_SECONDS)
             taken.append(proportional_octets(bench.agent.processes()))
+            if bench.postfix.active_messages() != total:
+                raise BenchmarkError(f"{bench.postfix.active_messages()} deliveries are under way, not {total}")
         sink.release()
         bench.postfix.wait_for_empty_queue()
     per_session = (taken[1] - taken[0]) / (many - few)

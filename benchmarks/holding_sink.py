@@ -61,6 +61,7 @@ class HoldingSession(asyncio.Protocol):
         self._gate = gate
         self._pending = b""
         self._in_content = False
+        self._is_held = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet."""
@@ -71,7 +72,11 @@ class HoldingSession(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take commands or content."""
         self._pending += data
-        while self._step():
+        self._go_on()
+
+    def _go_on(self) -> None:
+        # Replies keep the order of the commands: one that came with the end of the content has to wait, too.
+        while not self._is_held and self._step():
             pass
 
     def _step(self) -> bool:
@@ -85,6 +90,7 @@ class HoldingSession(asyncio.Protocol):
         self._pending = rest
         if self._in_content:
             self._in_content = False
+            self._is_held = True
             self._gate.hold(self._accept)
         else:
             self._command(taken[:4].upper())
@@ -100,6 +106,8 @@ class HoldingSession(asyncio.Protocol):
 
     def _accept(self) -> None:
         self._transport.write(_ACCEPTED)
+        self._is_held = False
+        self._go_on()
 
 
 async def _serve(address: str, port: int) -> None:

@@ -190,6 +190,10 @@ class PostfixInstance:
         self._filled += count
         self._trigger_queue_manager().close()
 
+    def active_messages(self) -> int:
+        """How many messages the queue manager has in hand."""
+        return self._count("active")
+
     def wait_for_empty_queue(self) -> None:
         """Return once the queue manager has finished with every message.
 
@@ -197,7 +201,7 @@ class PostfixInstance:
             BenchmarkError: something was not delivered, or Postfix or the agent complained.
         """
         try:
-            wait_until(lambda: not self._has_mail("incoming", "active"), "an empty queue", _QUIET_SECONDS)
+            wait_until(lambda: not self._count("incoming") + self.active_messages(), "an empty queue", _QUIET_SECONDS)
         finally:
             self.check_log()
 
@@ -265,8 +269,8 @@ class PostfixInstance:
         for pid in self.processes("qmgr"):
             os.kill(pid, number)
 
-    def _has_mail(self, *queues: str) -> bool:
-        return any(os.listdir(self.queue_directory / name) for name in queues)
+    def _count(self, queue: str) -> int:
+        return len(os.listdir(self.queue_directory / queue))
 
 
 def installation() -> dict[str, str]:
