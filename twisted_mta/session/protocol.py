@@ -73,6 +73,8 @@ class _Transport(StructuralType):
 
     def dropConnection(self) -> None: ...
 
+    def pauseProducing(self) -> None: ...
+
     def registerProducer(self, producer: IPullProducer, streaming: bool) -> None: ...
 
     def unregisterProducer(self) -> None: ...
@@ -114,6 +116,7 @@ class DialogProtocol(Protocol):
         self._assembler = ReplyAssembler(settings.line_length_limit)
         self._output: list[bytes] = []
         self._replies: deque[Reply] = deque()
+        self._may_wait = 0  # so many unsent octets do not make a reply come too early
         self._input_over = False
         self._lost = False
         self._deadline = Deadline(limits)
@@ -165,8 +168,9 @@ class DialogProtocol(Protocol):
             self._wire.loseConnection()
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Drop the connection at once; whatever waits to be sent never leaves."""
         if not self._lost:
+            self._lost = self._input_over = True
             self._wire.dropConnection()
 
     def _resume(self, reply: Reply | None = None, error: Exception | None = None) -> None:
@@ -180,12 +184,12 @@ class DialogProtocol(Protocol):
                 kind = type(action)
                 if kind is AwaitReply:
                     phase = cast(AwaitReply, action).phase
+                    self._flush()
                     if self._replies:
                         reply = self._replies.popleft()
                     elif self._input_over:
                         error = ConnectionBrokenError(Breakage.LOST, phase)
                     else:
-                        self._flush()
                         self._awaiting = phase
                         self._deadline.start(phase, self._clock.seconds())
                         self._arm()
@@ -213,8 +217,16 @@ class DialogProtocol(Protocol):
         if self._output:
             data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
             self._output.clear()
+            self._distrust_unread_replies()
+            # QUIT may still wait when the answer to the dot in front of it comes.
+            self._may_wait = _QUIT_OCTETS if data.endswith(b"QUIT\r\n") else 0
             if not self._lost:
                 self._wire.write(data)
+
+    def _distrust_unread_replies(self) -> None:
+        """What is here before something is said cannot be the answer to it."""
+        if self._replies:
+            self._replies = deque(replace(reply, early=True) for reply in self._replies)
 
     def _end_dialog(self, outcome: object) -> None:
         self._flush()
@@ -230,6 +242,9 @@ class DialogProtocol(Protocol):
         self._dialog = self._sink = self._finished = self._awaiting = self._content = self._chunks = None
         if dialog is not None:
             dialog.close()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         self.abort()
 
     def _pause_over(self) -> None:
@@ -242,7 +257,9 @@ class DialogProtocol(Protocol):
         """Turn octets into replies, and go on where one was awaited."""
         if self._input_over:
             return
-        self._deadline.progress(self._clock.seconds())
+        if self._chunks is None:
+            # What a server says while it should listen buys it no time.
+            self._deadline.progress(self._clock.seconds())
         for item in self._lines.feed(data):
             if isinstance(item, str):
                 self._take_line(item)
@@ -257,12 +274,13 @@ class DialogProtocol(Protocol):
         if not taken:
             return
         if isinstance(taken, Reply):
+            if len(self._replies) >= UNREAD_REPLIES_LIMIT:
+                self._end_of_patience()
+                return
             # An answer to the dot cannot come while the content, or anything before QUIT, still waits here.
-            if self._chunks is not None or self._wire.unsentOctets() > _QUIT_OCTETS:
+            if self._chunks is not None or self._wire.unsentOctets() > self._may_wait:
                 taken = replace(taken, early=True)
             self._replies.append(taken)
-            if len(self._replies) > UNREAD_REPLIES_LIMIT:
-                self._end_of_patience()
             return
         if isinstance(taken, EndlessLine):
             self._end_of_patience()
@@ -289,6 +307,7 @@ class DialogProtocol(Protocol):
         if not self._input_over:
             self._emit(events.ReplyEndless(self.peer.relay))
             self._input_over = True
+            self._wire.pauseProducing()
 
     def _serve(self) -> None:
         """Give the dialog what it waits for, if that is there or can never come."""
@@ -372,6 +391,7 @@ class DialogProtocol(Protocol):
     def _begin_content(self) -> None:
         assert self._content is not None
         self._flush()
+        self._distrust_unread_replies()
         if self._lost:
             self._resume(error=ConnectionBrokenError(Breakage.LOST, phases.CONTENT))
             return
