@@ -8,11 +8,13 @@ Flow: tests/interop/case.py makes one for each test, and starts it beside the Po
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from socket import AF_UNIX, SOCK_STREAM, socket
 
 import tests
 from tests.kit.postfix import Postfix
@@ -41,6 +43,9 @@ def install(directory: Path) -> None:
     plugins = directory / "twisted" / "plugins"
     plugins.mkdir(parents=True)
     shutil.copy(CHECKOUT / "twisted" / "plugins" / "smtpdeliver.py", plugins)
+    # As after an installation: twistd notes the plugins it has found beside them, which user postfix may not do.
+    note = "import twisted.plugins, twisted.plugin; twisted.plugin.getCache(twisted.plugins)"
+    subprocess.run([sys.executable, "-c", note], cwd="/", env={"PYTHONPATH": str(directory)}, check=True)
     for path in (directory, *directory.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
@@ -131,12 +136,9 @@ class ServiceAgent:
     def _listens(self) -> bool:
         if self._process is None or self._process.poll() is not None:
             raise AgentError(f"the service ended: {self.printed}")
-        listening = f" {self.socket}"
-        # Column 4 is the flags; 00010000 is SO_ACCEPTCON. Connecting would look like a queue manager.
-        return any(
-            line.endswith(listening) and line.split()[3] == "00010000"
-            for line in Path("/proc/net/unix").read_text().splitlines()
-        )
+        with socket(AF_UNIX, SOCK_STREAM) as probe:
+            # The file may be there, or be left over from a process that was killed, without anybody behind it.
+            return probe.connect_ex(os.fsencode(self.socket)) == 0
 
     async def ended(self, seconds: float = 10) -> int:
         """Wait for the end of the process; returns its exit status."""
@@ -154,6 +156,11 @@ class ServiceAgent:
             if time.monotonic() > deadline:
                 raise AgentError(f"{complaint}: {self.printed}")
             await self._postfix.pause(0.03)
+
+    def reload(self) -> None:
+        """Let it read the configuration again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     async def kill(self) -> None:
         """End all its processes at once, without any warning."""

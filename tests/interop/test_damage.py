@@ -1,11 +1,14 @@
 """Queue files that are damaged or gone, and a service that is killed."""
 
-from collections import Counter
+from functools import partial
 from pathlib import Path
+
+from twisted.internet.defer import Deferred
 
 from tests.interop.case import LONG, InteropCase, message, needs_own_service
 from tests.kit.postfix import delivery_status
 from tests.kit.script import END_OF_DATA, Late
+from tests.kit.smtp_server import ScriptedServer
 
 SENDER = "sender@sender.example"
 
@@ -21,16 +24,15 @@ class DamageTests(InteropCase):
         impatient = {"minimal_backoff_time": "1s", "maximal_backoff_time": "1s", "queue_run_delay": "1s"}
         await self.begin({**impatient, "agent_destination_concurrency_failed_cohort_limit": "0"})
         for kill in range(1, LONG + 1):
-            for number in range(total):
-                await self.postfix.submit(SENDER, [f"user{kill}.{number}@dest.example"], message())
-            await server.until(lambda: any(session.open and "DATA" in session.commands for session in server.sessions))
+            injected = Deferred.fromCoroutine(self.postfix.inject(total, f"kill{kill}@dest.example"))
+            await server.until(partial(in_the_midst, server, len(server.messages) + 5))
             await self.service.kill()
-            self.assertTrue(self.postfix.busy(), "the service was killed too late for this test")
             await self.service.start()
+            await injected
             await self.postfix.wait_for(self.queue_is_empty, "mail is left in the queue", 50)
-        arrived = Counter(name.split()[0] for delivered in server.messages for name in delivered.recipients)
-        wanted = {f"<user{kill}.{number}@dest.example>" for kill in range(1, LONG + 1) for number in range(total)}
-        self.assertEqual(set(arrived), wanted)
+        arrived = {name.split()[0] for delivered in server.messages for name in delivered.recipients}
+        self.assertEqual(len(arrived), total * LONG)
+        self.assertGreaterEqual(len(self.postfix.log("private/agent socket: malformed response")), LONG)
         self.assertEqual(self.postfix.reports(), [])
 
     def queue_is_empty(self) -> bool:
@@ -40,7 +42,7 @@ class DamageTests(InteropCase):
     async def test_corrupt_content(self) -> None:
         """A corrupt content record: the sender is told, the file is kept in corrupt/, others are served."""
         needs_own_service()
-        server = await self.server("192.0.2.1", ("RCPT TO:<victim@", "451 4.3.0 later"))
+        server = await self.server("192.0.2.1", ("RCPT TO:<victim@", "451 4.3.0 later", None))
         await self.begin()
         await self.postfix.submit(SENDER, ["victim@dest.example"], message(body="before\nthe damaged line\nafter\n"))
         await self.postfix.settle()
@@ -78,6 +80,12 @@ class DamageTests(InteropCase):
         await self.postfix.settle()
         recipients = [name.split()[0] for delivered in server.messages for name in delivered.recipients]
         self.assertEqual(recipients, ["<first@dest.example>", "<last@dest.example>"])
+
+
+def in_the_midst(server: ScriptedServer, messages: int) -> bool:
+    """Whether a server has so many messages, and another is on its way at this moment."""
+    busy = any(session.open and session.commands[-1:] == ["DATA"] for session in server.sessions)
+    return busy and len(server.messages) >= messages
 
 
 def damage(path: Path, text: bytes) -> None:

@@ -9,18 +9,12 @@ from tests.kit.script import END_OF_DATA, Late
 class LoadTests(InteropCase):
     """One server, 192.0.2.1, for all mail."""
 
-    async def inject(self, count: int) -> None:
-        """Submit so many messages at once, each for a recipient of its own."""
-        arguments = ["-N", "-m", str(count), "-s", "10", "-f", "sender@sender.example", "-t", "user@dest.example"]
-        status, output = await self.postfix.run("smtp-source", *arguments, "127.0.0.1:10025")
-        self.assertEqual(status, 0, output)
-
     async def test_thousand_messages(self) -> None:
         """1,000 messages at once all arrive, each exactly once."""
         total = 1000 * LONG
         server = await self.server("192.0.2.1")
         await self.begin()
-        await self.inject(total)
+        await self.postfix.inject(total)
         await server.until(lambda: len(server.messages) >= total)
         await self.postfix.settle()
         recipients = Counter(name for message in server.messages for name in message.recipients)
@@ -34,7 +28,7 @@ class LoadTests(InteropCase):
         needs_own_service()
         server = await self.server("192.0.2.1", (END_OF_DATA, Late(0.1)))
         await self.begin(options=["--max-deliveries=2"])
-        await self.inject(50)
+        await self.postfix.inject(50)
         await server.until(lambda: len(server.messages) >= 50)
         await self.postfix.settle()
         self.assertEqual(len(server.messages), 50)

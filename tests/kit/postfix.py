@@ -244,6 +244,17 @@ class Postfix:
         if status != 0:
             raise self._error(f"sendmail ended with status {status}: {output}")
 
+    async def inject(self, count: int, recipient: str = "user@dest.example") -> None:
+        """Submit so many messages at once over SMTP, each for a recipient of its own: a number stands before `recipient`.
+
+        Raises:
+            PostfixError: they were not taken.
+        """
+        arguments = ["-N", "-m", str(count), "-s", "10", "-f", "sender@sender.example", "-t", recipient]
+        status, output = await self.run("smtp-source", *arguments, f"127.0.0.1:{SMTPD_PORT}")
+        if status != 0:
+            raise self._error(f"smtp-source ended with status {status}: {output}")
+
     async def run(self, program: str, *arguments: str, stdin: bytes = b"") -> tuple[int, str]:
         """Run a program of this instance: a path, or the name of one in command_directory.
 
