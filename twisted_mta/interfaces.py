@@ -99,7 +99,8 @@ class IDeliveryAgent(Interface):
         """Deliver a message to all recipients of a request, or record why not.
 
         Returns:
-            Fires with the final status; never fails: what goes wrong is a status.
+            Fires with the final status; never fails: what goes wrong is a status. Cancelling it ends the delivery:
+            connections are dropped, recipients whose fate is open are deferred, and it fires as soon as that is recorded.
         """
 
 

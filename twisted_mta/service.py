@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -60,9 +60,6 @@ from twisted_mta.smtp.settings import DialogSettings
 
 GRACE_SECONDS = 8.0
 """After SIGTERM, deliveries in flight have so long to end; what does not end is tried again by the queue manager."""
-
-OVERDUE_MARGIN_SECONDS = 60
-"""A delivery ends so long before daemon_timeout, at the latest."""
 
 
 def now_microseconds() -> int:
@@ -118,7 +115,6 @@ def build_agent(
             router,
             ReportingRules(settings.soft_bounce, is_lmtp and (final_delivery or settings.lmtp_assume_final)),
             settings.relayhost,
-            max(settings.daemon_timeout - OVERDUE_MARGIN_SECONDS, 1),
             now_microseconds,
         )
     )
@@ -157,6 +153,7 @@ _NEEDED_TO_DEFER = (
     "syslog_facility",
     "multi_instance_name",
     "maillog_file",
+    "maillog_file_prefixes",
     "postlog_service_name",
     "command_directory",
     "bounce_service_name",
@@ -300,11 +297,16 @@ class DeliveryService(Service):
         if first:
             self._log = open_log(settings, self._options["protocol"], self._reactor)
             globalLogPublisher.addObserver(twisted_log_bridge(self._log))
-        for text in settings.warnings:
+        for text in (*settings.warnings, *self._option_warnings(settings)):
             self.emit(ConfigurationWarning(text))
         if generation.problem:
             self.emit(ConfigurationProblem(generation.problem))
         return generation
+
+    def _option_warnings(self, settings: Settings) -> Iterator[str]:
+        flags = self._options["flags"]
+        if settings.protocol == "lmtp" and settings.lmtp_assume_final and "X" not in flags:
+            yield f'lmtp_assume_final is obsolete; instead, specify "flags={flags}X" in master.cf'
 
     def _listen(self, generation: Generation, owner: MailOwner) -> None:
         settings, options, reactor = generation.settings, self._options, self._reactor

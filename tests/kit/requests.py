@@ -1,7 +1,7 @@
 """Delivery requests as a queue manager sends them, and agents that answer as told."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, succeed
@@ -76,15 +76,17 @@ def wire_request(recipients: Sequence[bytes] = (), /, **changes: Value) -> bytes
 @implementer(IDeliveryAgent)
 @dataclass(slots=True)
 class ToldAgent:
-    """Answers with `status` at once, or when the test fires what `pending` holds.
+    """Answers with `status` at once, or when the test fires what `pending` holds; tries again what is cancelled.
 
     Attributes:
         status: the answer; None: it comes later.
+        answer: makes the answer, instead; None: as above.
         requests: what it got.
         pending: one Deferred for each request that has no answer yet.
     """
 
     status: FinalStatus | None = None
+    answer: Callable[[], Deferred[FinalStatus]] | None = None
     requests: list[DeliveryRequest] = field(default_factory=list)
     pending: list[Deferred[FinalStatus]] = field(default_factory=list)
 
@@ -93,8 +95,10 @@ class ToldAgent:
     ) -> Deferred[FinalStatus]:
         """Take a request."""
         self.requests.append(request)
+        if self.answer is not None:
+            return self.answer()
         if self.status is not None:
             return succeed(self.status)
-        later: Deferred[FinalStatus] = Deferred()
+        later: Deferred[FinalStatus] = Deferred(lambda cancelled: cancelled.callback(FinalStatus(False)))
         self.pending.append(later)
         return later

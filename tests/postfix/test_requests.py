@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -348,18 +348,37 @@ class TimeLimitTests(ListenerTestCase):
         self.assertTrue(peer.hung_up)
         self.assertEqual(self.events, [])
 
-    def test_delivery_without_end(self) -> None:
-        """The queue manager has its answer a minute before it would die; the delivery keeps its place and its file."""
+    def test_overdue_delivery(self) -> None:
+        """A delivery is cancelled a minute before the queue manager would die, and what comes of that is the answer."""
         peer = self.requesting()
         self.clock.advance(18000 - 61)
         self.assertEqual(peer.got, [GREETING])
         self.clock.advance(1)
         self.assertEqual(peer.got, [GREETING, TRY_AGAIN])
         self.assertEqual(self.events, [RequestOverdue("1E2404A2B3", 17940)])
+        self.assertEqual((self.listener.in_flight, self.told[-2:]), (0, ["closed", "wrote"]))
+
+    def test_delivery_without_end(self) -> None:
+        """One that does not end then is answered for; it keeps its place and its file."""
+        reports: Deferred[None] = Deferred()
+
+        async def deaf(delivery: Deferred[None]) -> FinalStatus:
+            try:
+                await delivery
+            except CancelledError:
+                await reports
+            return FinalStatus(True)
+
+        self.agent.answer = lambda: Deferred.fromCoroutine(deaf(Deferred()))
+        peer = self.requesting()
+        self.clock.advance(18000 - 60)
+        self.assertEqual(peer.got, [GREETING])
+        self.clock.advance(30)
+        self.assertEqual(peer.got, [GREETING, TRY_AGAIN])
         self.assertEqual(self.listener.in_flight, 1)
         self.assertNotIn("closed", self.told)
         peer.close()
-        self.agent.pending[0].callback(FinalStatus(True))
+        reports.callback(None)
         self.assertEqual(peer.got, [GREETING, TRY_AGAIN])
         self.assertEqual((self.listener.in_flight, self.told[-1]), (0, "closed"))
 

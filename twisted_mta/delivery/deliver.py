@@ -37,7 +37,7 @@ from twisted_mta.smtp.greeting import Occasion
 
 NO_HOST = DsnStatus("4.3.0", "server unavailable or unable to receive mail")
 UNFORESEEN = DsnStatus("4.3.0", "mail system error in delivery")
-TOO_LONG = DsnStatus("4.3.0", "delivery took longer than daemon_timeout allows")
+CANCELLED = DsnStatus("4.3.0", "delivery was ended before it was complete")
 _MICROSECONDS = 1_000_000
 
 
@@ -51,7 +51,6 @@ class AgentParts:
         router: finds the hosts.
         rules: for results.
         relayhost: the parameter; its failures are the administrator's, not the sender's.
-        time_limit_seconds: no delivery takes longer.
         now: the time in microseconds since the epoch.
     """
 
@@ -60,7 +59,6 @@ class AgentParts:
     router: Router
     rules: ReportingRules
     relayhost: tuple[str, ...]
-    time_limit_seconds: float
     now: Callable[[], int]
 
 
@@ -80,19 +78,7 @@ class DeliveryAgent:
         self, request: DeliveryRequest, content: IMessageContent, reporter: IStatusReporter
     ) -> Deferred[FinalStatus]:
         """Deliver a message to all recipients of a request, or record why not (IDeliveryAgent)."""
-        parts = self._parts
-        delivery = _Delivery(parts, request, content, reporter)
-        done = Deferred.fromCoroutine(delivery.run())
-        if not done.called:
-            timer = parts.sessions.clock.callLater(parts.time_limit_seconds, done.cancel)
-
-            def finished(status: FinalStatus) -> FinalStatus:
-                if timer.active():
-                    timer.cancel()
-                return status
-
-            done.addCallback(finished)
-        return done
+        return Deferred.fromCoroutine(_Delivery(self._parts, request, content, reporter).run())
 
 
 class _Delivery:
@@ -115,7 +101,7 @@ class _Delivery:
         try:
             await self._try_destinations()
         except CancelledError:
-            self._give_up(TOO_LONG, Scope.MESSAGE)
+            self._give_up(CANCELLED, Scope.MESSAGE)
         except Exception:  # noqa: BLE001 - the one place where the unforeseen is contained: it defers the mail
             traceback = Failure().getTraceback()
             self._emit(events.DeliveryFailedUnexpectedly(self._request.queue_id, traceback))

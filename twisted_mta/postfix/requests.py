@@ -10,7 +10,7 @@ the greeting is the valve: at `max_deliveries` requests in flight it is withheld
 lost while READING nor delivered. A queue manager that waits too long for anything ends itself, and all other mail waits with it:
 therefore a greeting is withheld for a sixth of daemon_timeout at most and then given all the same (it keeps but two such
 connections for a transport, so this exceeds the limit by two deliveries in 50 minutes; to hang up instead would hold all mail
-of the transport back for a minute), and a request without result gets its reply before daemon_timeout.
+of the transport back for a minute), and a delivery without result is cancelled a minute before daemon_timeout.
 """
 
 import enum
@@ -278,6 +278,7 @@ class DeliveryListener(Factory):
         except Exception:  # noqa: BLE001 - as above
             self._delivered(Failure(), connection, request, work)
         else:
+            connection.delivery = delivered
             delivered.addBoth(self._delivered, connection, request, work)
 
     def _delivered(
@@ -309,7 +310,15 @@ class DeliveryListener(Factory):
 
     def _overdue(self, connection: "_Connection") -> None:
         self._emit(RequestOverdue(connection.queue_id, int(self._reply_limit_seconds)))
-        self._reply(connection, TRY_AGAIN)  # the delivery keeps its place and its lock until it ends
+        if connection.delivery is not None:
+            connection.delivery.cancel()
+        if connection.state is _State.DELIVERING:
+            # Its reports may take a moment, but not for ever.
+            self._clock.callLater(_OVERDUE_MARGIN_SECONDS / 2, self._long_overdue, connection)
+
+    def _long_overdue(self, connection: "_Connection") -> None:
+        if connection.state is _State.DELIVERING:
+            self._reply(connection, TRY_AGAIN)  # the delivery keeps its place and its lock until it ends
 
     def _release(self) -> None:
         self.in_flight -= 1
@@ -353,6 +362,7 @@ class _Connection(Protocol):
     transport: ITransport
     reader: RequestReader
     queue_id = ""
+    delivery: Deferred[FinalStatus] | None = None
 
     def __init__(self, listener: DeliveryListener) -> None:
         self._listener = listener
