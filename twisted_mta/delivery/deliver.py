@@ -187,7 +187,9 @@ class _Delivery:
         try:
             rebuff = await session.greet(Occasion(request.queue_id, age))
             if rebuff is not None:
+                # Told first: a server may keep us waiting for its goodbye.
                 ledger.fail(rebuff.why, Scope.SITE)
+                await session.quit()
                 return False
             walk.count_session()
             ledger.last_host = self._is_last_destination and walk.is_last

@@ -49,7 +49,7 @@ class Session:
         """Hear the greeting and introduce ourselves.
 
         Returns:
-            None, and `welcome` is set; or why the server wants no mail from us, in which case the session is over.
+            None, and `welcome` is set; or why the server wants no mail from us: then there is nothing left but to `quit`.
 
         Raises:
             ConnectionBrokenError: the connection is gone, and the session over.
@@ -58,11 +58,10 @@ class Session:
             outcome = await self._protocol.perform(
                 greet(self.peer, self._settings, occasion), _unexpected, occasion.queue_id
             )
-        except ConnectionBrokenError:
+        except BaseException:
             self._protocol.abort()
             raise
         if isinstance(outcome, Rebuff):
-            await self.quit()
             return outcome
         self.welcome = outcome
         self._protocol.pipelining = outcome.capabilities.offers(Feature.PIPELINING)
