@@ -117,8 +117,16 @@ class InteropCase(TestCase):
 
     async def start(self) -> None:
         """Start Postfix and the agent; they end with the test, the agent first."""
+        await self.start_postfix()
+        await self.start_agent()
+
+    async def start_postfix(self) -> None:
+        """Start Postfix."""
         self.addCleanup(self.postfix.stop)
         await self.postfix.start()
+
+    async def start_agent(self) -> None:
+        """Start the agent."""
         self.addCleanup(self.agent.stop)
         await self.agent.start()
 
