@@ -51,9 +51,13 @@ class Evaluation:
         self._variables = {name: fact for name, fact in facts.items() if name not in _DEFINED_LATE}
 
     def read_file(self, path: Path) -> None:
-        """Take the entries of a main.cf."""
+        """Take the entries of a main.cf.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
         self.main_cf = str(path)
-        self._define(read_main_cf(path, self.warnings.append))
+        self._define(read_main_cf(path, self.warnings.append, self.errors.append))
 
     def stand_alone(self) -> None:
         """Do without a main.cf."""
@@ -84,6 +88,10 @@ class Evaluation:
                 self.values[row.name] = row.convert(name, row.default_in(self.protocol))
             else:
                 self.errors.append(self._located(error, name))
+
+    def fill_from(self, other: "Evaluation") -> None:
+        """Take the values that are missing from another evaluation."""
+        self.values = {**other.values, **self.values}
 
     def check(self) -> None:
         """Apply what concerns more than one value's form."""

@@ -20,6 +20,9 @@ LONGEST_QUOTE = 30
 Warn = Callable[[str], None]
 """Takes one text that is to be logged as a warning."""
 
+Complain = Callable[[ConfigError], None]
+"""Takes one error, where others are looked for, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogicalLine:
@@ -116,22 +119,25 @@ def parse_override(argument: str) -> tuple[str, str]:
         raise ConfigError(f'invalid "-o {argument}" option value: {error.text}') from None
 
 
-def parse_main_cf(text: str, file: str, warn: Warn) -> dict[str, Entry]:
+def parse_main_cf(text: str, file: str, warn: Warn, complain: Complain) -> dict[str, Entry]:
     """Read the text of a main.cf.
+
+    Args:
+        text: the whole file.
+        file: its name, for messages.
+        warn: takes the text of each warning.
+        complain: takes an error for each line that is no assignment; the line is left out.
 
     Returns:
         Each name with its last value, raw.
-
-    Raises:
-        ConfigError: a line is no assignment.
     """
     entries: dict[str, Entry] = {}
     for line in logical_lines(text, file, warn):
         try:
             name, value = split_assignment(line.text)
         except ConfigError as error:
-            text_shown = f'{file}, line {line.number}: {error.text}: "{line.text}"'
-            raise ConfigError(text_shown) from None
+            complain(ConfigError(f'{file}, line {line.number}: {error.text}: "{line.text}"'))
+            continue
         earlier = entries.get(name)
         if earlier is not None and earlier.value != value:
             warn(f"{file}, line {line.number}: overriding earlier entry: {name}={earlier.value}")
@@ -139,13 +145,13 @@ def parse_main_cf(text: str, file: str, warn: Warn) -> dict[str, Entry]:
     return entries
 
 
-def read_main_cf(path: Path, warn: Warn) -> dict[str, Entry]:
+def read_main_cf(path: Path, warn: Warn, complain: Complain) -> dict[str, Entry]:
     """Read a main.cf file; see `parse_main_cf`.
 
     Raises:
-        ConfigError: the file cannot be read, or a line is no assignment.
+        ConfigError: the file cannot be read.
     """
-    return parse_main_cf(read_text(path), str(path), warn)
+    return parse_main_cf(read_text(path), str(path), warn, complain)
 
 
 def read_text(path: Path) -> str:

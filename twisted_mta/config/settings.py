@@ -191,6 +191,29 @@ def find_problems(
         return (error,)
 
 
+def salvage_settings(
+    config_directory: Path | None,
+    *,
+    protocol: str = "smtp",
+    service_name: str = "",
+    overrides: Sequence[tuple[str, str]] = (),
+) -> tuple[Settings, tuple[ConfigError, ...]]:
+    """Load what can be loaded, for a service that must go on in order to defer mail, or to say what is wrong.
+
+    The arguments are those of `load_settings`.
+
+    Returns:
+        The settings, with defaults where a value is wrong, and all that is wrong.
+
+    Raises:
+        ConfigError: main.cf cannot be read.
+    """
+    evaluation = evaluate(ROWS, config_directory, protocol, service_name, overrides)
+    if evaluation.errors:
+        evaluation.fill_from(evaluate(ROWS, None, protocol, service_name, ()))
+    return Settings(evaluation), tuple(evaluation.errors)
+
+
 def default_config_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """The directory of main.cf: MAIL_CONFIG of the environment, or else DEFAULT_CONFIG_DIRECTORY."""
     named = environment.get("MAIL_CONFIG", "")
