@@ -1,0 +1,1 @@
+"""Deliveries from end to end in one process, over loopback: one behaviour a file."""
