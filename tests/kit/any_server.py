@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.kit.dialog import PEER
-from tests.kit.engine import make_request
+from tests.kit.messages import make_request
 from twisted_mta.model.request import DeliveryRequest, RequestFlags
 from twisted_mta.smtp.capabilities import parse_ehlo
 from twisted_mta.smtp.greeting import Welcome

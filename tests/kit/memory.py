@@ -23,6 +23,7 @@ class MemoryTransport:
         peak_unsent: the most octets that ever waited.
         ended: how this end was closed: ``closed``, ``dropped``, ``aborted``, or ``lost``; empty as long as it is open.
         on_write: called when there is something to drain.
+        on_read: called when it reads again after a pause.
         on_end: called when this end is closed, with the word of `ended`.
     """
 
@@ -35,6 +36,7 @@ class MemoryTransport:
         self.disconnecting = False
         self.reading = True
         self.on_write: Callable[[], None] = lambda: None
+        self.on_read: Callable[[], None] = lambda: None
         self.on_end: Callable[[str], None] = lambda _: None
         self._clock = clock
         self._stopped = False
@@ -101,7 +103,7 @@ class MemoryTransport:
     def resumeProducing(self) -> None:
         """Read again."""
         self.reading = True
-        self.on_write()
+        self.on_read()
 
     # ---- what the system does ----
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.kit.dialog import PEER, outcome
-from tests.kit.engine import make_request
 from tests.kit.memory import MemoryTransport
+from tests.kit.messages import make_request
 from twisted_mta.content.in_memory import BytesContent
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model.events import Event

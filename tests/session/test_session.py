@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 
 from tests.kit.dialog import PEER
-from tests.kit.engine import make_request
+from tests.kit.messages import make_request
 from tests.session.shell import PiecewiseContent, ShellTestCase
 from twisted_mta.content.in_memory import BytesContent
 from twisted_mta.interfaces import CorruptContentError, IMessageContent

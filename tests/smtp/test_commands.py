@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.kit.engine import make_request
+from tests.kit.messages import make_request
 from twisted_mta.model.request import LogClient, Notify, Recipient, Return, SmtpUtf8
 from twisted_mta.model.text import to_text
 from twisted_mta.smtp.capabilities import Capabilities, Feature

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.kit.dialog import PEER, DialogTestCase, Played
-from tests.kit.engine import make_request
+from tests.kit.messages import make_request
 from twisted_mta.interfaces import CorruptContentError
 from twisted_mta.model import events
 from twisted_mta.model.request import LogClient, Recipient, RequestFlags, SmtpUtf8
