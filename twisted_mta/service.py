@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -27,8 +27,8 @@ from twisted.logger import globalLogPublisher
 
 from twisted_mta.config.choices import AddressFormat
 from twisted_mta.config.errors import ConfigError
-from twisted_mta.config.main_cf import logical_lines, read_text, split_assignment
-from twisted_mta.config.settings import Settings, load_settings
+from twisted_mta.config.master_cf import ServiceOptions, find_entry, is_disabled, read_options
+from twisted_mta.config.settings import Settings, salvage_settings
 from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import Dialer, DialSettings
 from twisted_mta.delivery.factory import SessionParts
@@ -43,11 +43,11 @@ from twisted_mta.ipc.attributes import IpcError
 from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import ConfigurationProblem, ConfigurationWarning, Emit, Event
 from twisted_mta.observe.maillog import LogStyle, line_of
-from twisted_mta.options import Options
+from twisted_mta.options import PROTOCOLS, Options
 from twisted_mta.postfix.handoff import HandoffListener
-from twisted_mta.postfix.listening import PrivateSocket
+from twisted_mta.postfix.listening import ListenError, PrivateSocket
 from twisted_mta.postfix.postlog import LogWriter, open_log, twisted_log_bridge
-from twisted_mta.postfix.privileges import MailOwner, become, find_mail_owner
+from twisted_mta.postfix.privileges import MailOwner, PrivilegeError, become, find_mail_owner
 from twisted_mta.postfix.queue_file import QueueLayout
 from twisted_mta.postfix.requests import DeliveryListener
 from twisted_mta.postfix.services import reporter_services
@@ -128,10 +128,11 @@ class Generation:
     """A configuration, and what was made from it.
 
     Attributes:
-        settings: the parameters; where they cannot be used, those that say where the queue is.
+        settings: the parameters; where one cannot be used, its default.
         agent: delivers.
         files: opens queue files.
         style: of log lines.
+        warnings: what is odd about it.
         problem: why the configuration cannot be used; empty if it can.
     """
 
@@ -139,30 +140,8 @@ class Generation:
     agent: IDeliveryAgent
     files: QueueFiles
     style: LogStyle
-    problem: str = ""
-
-
-_NEEDED_TO_DEFER = (
-    "queue_directory",
-    "mail_owner",
-    "setgid_group",
-    "default_privs",
-    "myhostname",
-    "mydomain",
-    "syslog_name",
-    "syslog_facility",
-    "multi_instance_name",
-    "maillog_file",
-    "maillog_file_prefixes",
-    "postlog_service_name",
-    "command_directory",
-    "bounce_service_name",
-    "defer_service_name",
-    "trace_service_name",
-    "address_verify_service_name",
-    "flush_service_name",
-)
-"""The parameters without which mail cannot even be deferred, or nobody would hear why."""
+    warnings: tuple[str, ...]
+    problem: str
 
 
 class GenerationLoader:
@@ -182,47 +161,64 @@ class GenerationLoader:
         self._dns = build_resolver(reactor, emit)
 
     def load(self) -> Generation:
-        """Read the configuration as it is now. Never fails: a configuration that cannot be used defers all mail."""
+        """Read the configuration as it is now. A configuration that cannot be used defers all mail.
+
+        Raises:
+            ConfigError: not even that is possible: nobody can say where the queue is.
+        """
+        options, warnings = self._options, list[str]()
+        overrides, flags, problem = list(options.overrides), options["flags"], ""
         try:
-            settings = self._settings(self._options.overrides)
-            agent: IDeliveryAgent = build_agent(
-                settings, self._reactor, self._dns, self._emit, final_delivery="X" in self._options["flags"]
-            )
-            return self._generation(settings, agent)
+            entry = self._entry_options(warnings.append)
+            overrides, flags = [*entry.overrides, *overrides], flags or entry.flags
         except ConfigError as error:
             problem = error.describe()
-        agent = RefusingAgent(problem, self._reactor, self._emit, now_microseconds)
-        return self._generation(self._minimal_settings(), agent, problem)
-
-    def _settings(self, overrides: Sequence[tuple[str, str]]) -> Settings:
-        options = self._options
-        return load_settings(
+        settings, errors = salvage_settings(
             options.config_directory,
             protocol=options["protocol"],
             service_name=options["service"],
             overrides=overrides,
         )
+        if errors and not problem:
+            problem = errors[0].describe()
+        agent: IDeliveryAgent
+        if not problem:
+            try:
+                agent = build_agent(settings, self._reactor, self._dns, self._emit, final_delivery="X" in flags)
+            except ConfigError as error:
+                problem = error.describe()
+        if problem:
+            agent = RefusingAgent(problem, self._reactor, self._emit, now_microseconds)
+        if settings.protocol == "lmtp" and settings.lmtp_assume_final and "X" not in flags:
+            warnings.append(f'lmtp_assume_final is obsolete; instead, specify "flags={flags}X" in master.cf')
+        return self._generation(settings, agent, (*settings.warnings, *warnings), problem)
 
-    def _minimal_settings(self) -> Settings:
-        """What is left of a broken configuration: where the queue and the log are, if that can be read.
+    def _entry_options(self, warn: Callable[[str], None]) -> ServiceOptions:
+        """What the master.cf entry of our name says to its program, if that is a delivery agent."""
+        options = self._options
+        entry = find_entry(options.config_directory / "master.cf", options["service"], warn)
+        if entry is None or entry.program not in PROTOCOLS:
+            return ServiceOptions()
+        return read_options(entry.arguments)
+
+    def refuse_if_master_serves(self, settings: Settings) -> None:
+        """Demand that master(8) leaves the entry of our name alone: it owns the socket otherwise.
 
         Raises:
-            ConfigError: not even that.
+            ConfigError: it does not.
         """
-        options = self._options
-        path = options.config_directory / "main.cf"
-        found: dict[str, str] = {}
-        for line in logical_lines(read_text(path), str(path), lambda text: None):
-            try:
-                name, value = split_assignment(line.text)
-            except ConfigError:
-                continue
-            found[name] = value
-        found.update(options.overrides)
-        kept = [(name, found[name]) for name in _NEEDED_TO_DEFER if name in found]
-        return load_settings(None, protocol=options["protocol"], service_name=options["service"], overrides=kept)
+        path, name = self._options.config_directory / "master.cf", self._options["service"]
+        entry = find_entry(path, name, lambda text: None)
+        if entry is None:
+            return
+        disabled = (settings.expanded("master_service_disable") or "").replace(",", " ").split()
+        if not is_disabled(entry, disabled):
+            text = f'master(8) serves the entry "{name} unix": list {name}/unix in master_service_disable, or use another name'
+            raise ConfigError(text, file=str(path), line=entry.line)
 
-    def _generation(self, settings: Settings, agent: IDeliveryAgent, problem: str = "") -> Generation:
+    def _generation(
+        self, settings: Settings, agent: IDeliveryAgent, warnings: tuple[str, ...], problem: str
+    ) -> Generation:
         version = postfix_version(settings)
         layout = QueueLayout(
             settings.queue_directory,
@@ -235,7 +231,7 @@ class GenerationLoader:
             settings.delay_logging_resolution_limit,
             settings.smtputf8_enable,
         )
-        return Generation(settings, agent, files, style, problem)
+        return Generation(settings, agent, files, style, warnings, problem)
 
 
 def postfix_version(settings: Settings) -> PostfixVersion:
@@ -281,13 +277,19 @@ class DeliveryService(Service):
         """Open what may need root: the log and the socket; then be root no more.
 
         Raises:
-            ConfigError, ListenError, PrivilegeError: it cannot start; the text says why.
+            SystemExit: it cannot start; the text says why.
         """
-        generation = self._take(self._loader.load())
-        settings = generation.settings
-        owner = find_mail_owner(settings)
-        self._listen(generation, owner)
-        become(owner, settings.queue_directory)
+        try:
+            generation = self._take(self._loader.load())
+            settings = generation.settings
+            self._loader.refuse_if_master_serves(settings)
+            owner = find_mail_owner(settings)
+            self._listen(generation, owner)
+            become(owner, settings.queue_directory)
+        except ConfigError as error:
+            raise SystemExit(f"smtpdeliver: {error.describe()}") from error
+        except (ListenError, PrivilegeError) as error:
+            raise SystemExit(f"smtpdeliver: {error}") from error
 
     def _take(self, generation: Generation) -> Generation:
         """Put a generation in force, and say what is to be said about it."""
@@ -297,16 +299,11 @@ class DeliveryService(Service):
         if first:
             self._log = open_log(settings, self._options["protocol"], self._reactor)
             globalLogPublisher.addObserver(twisted_log_bridge(self._log))
-        for text in (*settings.warnings, *self._option_warnings(settings)):
+        for text in generation.warnings:
             self.emit(ConfigurationWarning(text))
         if generation.problem:
             self.emit(ConfigurationProblem(generation.problem))
         return generation
-
-    def _option_warnings(self, settings: Settings) -> Iterator[str]:
-        flags = self._options["flags"]
-        if settings.protocol == "lmtp" and settings.lmtp_assume_final and "X" not in flags:
-            yield f'lmtp_assume_final is obsolete; instead, specify "flags={flags}X" in master.cf'
 
     def _listen(self, generation: Generation, owner: MailOwner) -> None:
         settings, options, reactor = generation.settings, self._options, self._reactor

@@ -23,7 +23,10 @@ REMINDER_SECONDS = 60
 
 @implementer(IDeliveryAgent)
 class RefusingAgent:
-    """Defers every request, and reminds the log of the reason once a minute as long as there are requests."""
+    """Defers every request, and reminds the log of the reason once a minute as long as there are requests.
+
+    Who makes one logs the reason first.
+    """
 
     def __init__(self, problem: str, clock: IReactorTime, emit: Emit, now: Callable[[], int]) -> None:
         """Say what is wrong.
@@ -39,18 +42,16 @@ class RefusingAgent:
         self._clock = clock
         self._emit = emit
         self._now = now
-        self._remind()
-
-    def _remind(self) -> None:
-        self._emit(self._event)
-        self._reminded = self._clock.seconds()
+        self._reminded = clock.seconds()
 
     def deliver(
         self, request: DeliveryRequest, content: IMessageContent, reporter: IStatusReporter
     ) -> Deferred[FinalStatus]:
         """Defer a request (IDeliveryAgent)."""
-        if self._clock.seconds() - self._reminded >= REMINDER_SECONDS:
-            self._remind()
+        now = self._clock.seconds()
+        if now - self._reminded >= REMINDER_SECONDS:
+            self._reminded = now
+            self._emit(self._event)
         ledger = RecipientLedger(request, reporter, ReportingRules(), self._emit, self._now)
         ledger.last_host = True
         ledger.fail(self._why, Scope.SITE)
