@@ -4,7 +4,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.kit.engine import make_request
+from tests.kit.messages import make_request
 from tests.kit.reporter import MemoryReporter
 from twisted_mta.content.in_memory import BytesContent
 from twisted_mta.delivery.refusal import RefusingAgent

@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from tests.kit.dns_server import DNSServer
-from tests.kit.engine import make_request
+from tests.kit.messages import make_request
 from tests.kit.script import Script
 from tests.kit.smtp_server import ScriptedServer
 from twisted_mta.config.settings import load_settings
