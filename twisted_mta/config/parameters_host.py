@@ -3,8 +3,13 @@
 Flow: settings.py composes them into Settings. Sources: postconf(5).
 """
 
+from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.parameter import Load, Rows, computed_boolean, converted, items, text, words
 from twisted_mta.config.values import parse_level, read_inet_protocols, read_mask, read_text
+from twisted_mta.model.text import to_text
+
+_LONGEST_FIRST_LINE = 4096
+"""Bytes of a file named by myorigin that are read."""
 
 
 def _read_level(_name: str, value: str) -> tuple[int, int, int]:
@@ -13,6 +18,21 @@ def _read_level(_name: str, value: str) -> tuple[int, int, int]:
 
 def _read_style(name: str, value: str) -> frozenset[str]:
     return read_mask("mynetworks mask style", read_text(name, value, 1), ("class", "subnet", "host"))
+
+
+def _read_origin(name: str, value: str) -> str:
+    """Take a domain, or, as Debian does, the first line of the file that is named."""
+    value = read_text(name, value, 1)
+    if not value.startswith("/"):
+        return value
+    try:
+        with open(value, "rb") as file:
+            first = file.readline(_LONGEST_FIRST_LINE)
+    except OSError as error:
+        raise ConfigError(f"{value}: cannot open file: {error.strerror}", parameter=name) from None
+    if not first.strip():
+        raise ConfigError(f"myorigin file {value} is empty", parameter=name)
+    return to_text(first.strip())
 
 
 class FirstHostRows(Rows, load=Load.FIRST):
@@ -54,7 +74,12 @@ class HostRows(Rows, load=Load.GENERAL):
         "$myhostname, localhost.$mydomain, localhost",
         doc="Domains that count as local when smtp_generic_maps is searched for a bare local part.",
     )
-    myorigin = text("$myhostname", 1, doc="Domain that a bare address is meant to have; one value.")
+    myorigin = converted(
+        "$myhostname",
+        _read_origin,
+        "at least 1 byte",
+        doc="Domain that a bare address is meant to have; one value, or a file with it.",
+    )
     relayhost = words(
         "", doc="Next hop of mail for other sites; a hard error of this host is taken for a configuration problem."
     )
