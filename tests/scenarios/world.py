@@ -19,6 +19,7 @@ from tests.kit.dns_server import DNSServer
 from tests.kit.messages import make_request
 from tests.kit.script import Script
 from tests.kit.smtp_server import ScriptedServer
+from twisted_mta.assembly import build_agent, build_resolver, now_microseconds, open_tables
 from twisted_mta.config.settings import load_settings
 from twisted_mta.content.in_memory import BytesContent
 from twisted_mta.interfaces import IStatusReporter
@@ -26,7 +27,6 @@ from twisted_mta.model.events import Event
 from twisted_mta.model.request import MessageStats
 from twisted_mta.model.result import Fate, FinalStatus, RecipientResult
 from twisted_mta.observe.maillog import LogStyle, line_of
-from twisted_mta.service import build_agent, build_resolver, now_microseconds
 
 reactor: Any = _reactor
 
@@ -116,7 +116,13 @@ class WorldTestCase(TestCase):
             changes: fields of the request.
         """
         loaded = load_settings(None, protocol=protocol, overrides=[*SETTINGS.items(), *(settings or {}).items()])
-        agent = build_agent(loaded, reactor, build_resolver(reactor, self.emit, servers), self.emit)
+        agent = build_agent(
+            loaded,
+            open_tables(loaded, reactor, self.emit),
+            reactor,
+            build_resolver(reactor, self.emit, servers),
+            self.emit,
+        )
         now = now_microseconds()
         request = make_request(
             *recipients, nexthop=nexthop, size=len(message), stats=MessageStats(now, now, now), **changes

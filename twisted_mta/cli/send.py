@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from twisted_mta.assembly import build_agent, build_resolver, open_tables
 from twisted_mta.cli.outcome import TerminalReporter
 from twisted_mta.cli.running import run_in_reactor
 from twisted_mta.config.errors import ConfigError
@@ -20,7 +21,6 @@ from twisted_mta.model.events import Emit, Event, RecipientLogged
 from twisted_mta.model.request import DeliveryRequest, MessageStats, Recipient
 from twisted_mta.model.result import FinalStatus
 from twisted_mta.observe.maillog import LogStyle, line_of
-from twisted_mta.service import build_agent, build_resolver
 
 EX_USAGE, EX_CONFIG = 64, 78
 
@@ -94,7 +94,8 @@ async def send(
         emit: takes the events.
         servers: name servers to ask; empty: those of resolv.conf.
     """
-    agent = build_agent(settings, reactor, build_resolver(reactor, emit, servers), emit)
+    tables = open_tables(settings, reactor, emit)
+    agent = build_agent(settings, tables, reactor, build_resolver(reactor, emit, servers), emit)
     return await agent.deliver(request, content, reporter)
 
 
