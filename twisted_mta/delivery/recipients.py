@@ -10,12 +10,13 @@ Sources: smtp(8); RFC 3461 section 5.2 (who reports success); qmgr(8) for the ho
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from twisted_mta.delivery.verdict import Disposition, judge
 from twisted_mta.interfaces import IStatusReporter
 from twisted_mta.model import events
-from twisted_mta.model.dsn import DsnStatus, from_server
+from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.events import Emit
 from twisted_mta.model.request import DeliveryRequest, MessageStats, Notify, Recipient
 from twisted_mta.model.result import Fate, FinalStatus, RecipientResult
@@ -74,7 +75,7 @@ class RecipientLedger:
         self._now = now
         self._open: list[Recipient] = list(request.recipients)
         self._final: list[bool] = []
-        self._reports: list[Deferred[bool]] = []
+        self._reports: list[Deferred[None]] = []
         self._hop_candidates: list[tuple[DsnStatus, list[int]]] = []
         self._session_completed = False
         self._line_broken = False
@@ -155,8 +156,8 @@ class RecipientLedger:
                 recipient = replace(recipient, notify=recipient.notify & ~Notify.SUCCESS)
         elif self._rules.final_delivery:
             action = "delivered"
-        why = replace(from_server(status, reply.one_line, self._host, reply.text), action=action)
-        self._report(index, recipient, Fate.SENT, why)
+        said = reply.one_line
+        self._report(index, recipient, Fate.SENT, DsnStatus(status, said, action, "smtp", said, "dns", self._host))
 
     def _recipient_failed(self, index: int, why: DsnStatus) -> None:
         if index in self._reported or index in self._kept:
@@ -205,17 +206,25 @@ class RecipientLedger:
         )
         number = len(self._final)
         self._final.append(False)
-        report = self._reporter.report(RecipientResult(recipient, fate, why, self._relay, stats))
-        report.addCallback(self._recorded, number)
-        if not report.called:
-            self._reports.append(report)
+        try:
+            report = self._reporter.report(RecipientResult(recipient, fate, why, self._relay, stats))
+        except Exception:  # noqa: BLE001 - a reporter without sense must not keep the others from their results
+            self._not_recorded(Failure())
+            return
+        recorded = report.addCallbacks(self._recorded, self._not_recorded, callbackArgs=(number,))
+        if not recorded.called:
+            self._reports.append(recorded)
 
-    def _recorded(self, final: bool, number: int) -> bool:
+    def _recorded(self, final: bool, number: int) -> None:
         self._final[number] = final
-        return final
+
+    def _not_recorded(self, failure: Failure) -> None:
+        """The recipient will be tried again: late or twice, but not lost."""
+        if not failure.check(CancelledError):
+            self._emit(events.DeliveryFailedUnexpectedly(self._request.queue_id, failure.getTraceback()))
 
     async def final_status(self) -> FinalStatus:
-        """Wait until every report is recorded; no recipient may be open."""
+        """Wait until every report is recorded. One whose wait is cancelled counts as not recorded."""
         for report in self._reports:
             await report
         complete = not self._open and all(self._final)
