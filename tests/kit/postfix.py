@@ -203,7 +203,8 @@ class Postfix:
                 start_new_session=True,
             )
         sockets = [self.queue_directory / "public" / name for name in ("pickup", "qmgr", "cleanup", "showq", "postlog")]
-        await self.wait_for(lambda: all(path.exists() for path in sockets), "Postfix does not start")
+        # The first line in the log shows that postlogd(8) has started, too.
+        await self.wait_for(lambda: self.log() and all(path.exists() for path in sockets), "Postfix does not start")
 
     async def stop(self) -> None:
         """End master(8) and all that it started."""
