@@ -5,6 +5,8 @@ Sources: the parts are real but for the scripts that the servers play.
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,7 +91,10 @@ class WorldTestCase(TestCase):
         """Start a mail server at a UNIX-domain socket; returns it and the path."""
         server = ScriptedServer(script, reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
-        path = os.path.abspath(self.mktemp())
+        # Not mktemp of trial, whose paths can be longer than the 107 octets that the name of a socket may have.
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, "lmtp")
         await server.listen(UNIXServerEndpoint(reactor, path))
         return server, path
 
