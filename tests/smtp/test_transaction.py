@@ -441,6 +441,24 @@ class DistrustTests(TransactionTestCase):
         """Behind a line that is no reply stands what may be the reply to QUIT."""
         self.assertEqual(self.lost(self.CONTENT + "C: . | QUIT\nS: 55O no | 221 bye").outcomes, [])
 
+    def test_goodbye(self) -> None:
+        """A server that leaves the dot without reply has said goodbye, not yes."""
+        self.lost(self.CONTENT + "C: . | QUIT\nS: 221 2.0.0 bye")
+
+    def test_goodbye_in_lock_step(self) -> None:
+        """Before QUIT was said, 221 is as good as any 2xx."""
+        played = self.transact(
+            """
+            C: MAIL FROM:<s@c.example> | RCPT TO:<u0@d.example> | DATA
+            S: 250 a | 250 b | 354 c
+            C: (content)
+            C: .
+            S: 221 d
+            """,
+            keep_open=True,
+        )
+        self.assertEqual(played.outcomes, ["all taken: 2.0.0 221 d"])
+
     def test_garbage_in_lock_step(self) -> None:
         """With nothing else in the pipeline there is no other reply that it could be."""
         played = self.transact(
@@ -542,6 +560,12 @@ class LmtpTests(TransactionTestCase):
         played = self.lmtp("S: 250 2.1.5 first | (lost)")
         self.assertEqual(played.outcomes[1:], ["0 taken: 2.1.5 250 2.1.5 first"])
         self.broken(played, Breakage.LOST, "sending end of data -- message may be sent more than once")
+
+    def test_goodbye_in_place_of_a_reply(self) -> None:
+        """The reply to QUIT settles nobody."""
+        played = self.lmtp("S: 250 2.1.5 first | 221 bye")
+        self.assertEqual(played.outcomes[1:], ["0 taken: 2.1.5 250 2.1.5 first"])
+        self.broken(played, Breakage.LOST, "sending message body")
 
     def test_one_reply_too_many(self) -> None:
         """A surplus reply stands for that to QUIT, and does nobody harm."""

@@ -6,9 +6,9 @@ Two cursors walk the same list of states: `send`, the command to be built next, 
 2. After the replies have been read the course is corrected: no MAIL, no recipient or no DATA accepted means RSET. A DATA that was
    accepted for nobody gets a lone dot, whose reply means nothing.
 3. What to do after the dot or RSET is decided when that command is built, before its reply is known.
-4. A 2xx to the dot counts only if it can be the answer to the dot: not if it came before the dot was written, and not behind
-   a line that is no reply while more than one reply was due, since then it may be the answer to QUIT, or about the next
-   recipient.
+4. A 2xx to the dot counts only if it can be the answer to the dot: not if it came before the dot was written; not behind a
+   line that is no reply while more than one reply was due, since then it may be the answer to QUIT, or about the next
+   recipient; and not if it is a 221 while QUIT was in the pipeline.
 5. A connection lost within the content may have left a last reply: a refusal counts as the reply to the dot.
 
 What cannot happen: content that goes out before a 354 was read as the reply to DATA; a recipient that is taken without a reply.
@@ -48,6 +48,8 @@ from twisted_mta.smtp.settings import DialogSettings
 
 GROUP_OCTETS = 4096
 """A group of pipelined commands is no longer than this: every server's receive buffer holds it."""
+
+_GOODBYE = 221
 
 LONG_IDLE_SECONDS = 10
 """After a longer pause the group is flushed, whatever its length."""
@@ -357,7 +359,8 @@ class Transaction:
         if not reply.is_positive:
             return True
         more_are_due = self._quit_in_pipeline or (self._settings.lmtp and self._settled + 1 < len(self._accepted))
-        return not reply.early and not (self._dot_garbled and more_are_due)
+        is_goodbye = self._quit_in_pipeline and reply.code == _GOODBYE
+        return not (reply.early or is_goodbye or (self._dot_garbled and more_are_due))
 
     def _after_settled(self) -> State:
         """After the dot or RSET: the reply to QUIT is waited for only on request."""
