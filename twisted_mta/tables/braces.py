@@ -4,6 +4,9 @@ Flow: the types whose name is itself the table (inline, static, unionmap, ...) t
 Sources: postconf(5), "inline tables"; DATABASE_README(5); a running postmap(1).
 """
 
+from twisted_mta.config.values import split_items
+from twisted_mta.tables.opening import TableRequest
+
 WHITESPACE = " \t\n\v\f\r"
 """What the C locale takes for white space."""
 
@@ -45,3 +48,22 @@ def inner_text(text: str) -> str:
     if end < len(text):
         raise BracesError(f"syntax error after '}}' in \"{text}\"")
     return text[1:-1].strip(WHITESPACE)
+
+
+def list_items(request: TableRequest, form: str) -> tuple[str, ...]:
+    """The items of a name ``{item, item ...}``; braces around an item are kept, as they protect what is in it.
+
+    Args:
+        request: has the name.
+        form: what an item looks like, for the error.
+
+    Returns:
+        The items; there may be none.
+
+    Raises:
+        TableError: the name is not in braces.
+    """
+    name = request.name
+    if name == "{}" or not name.startswith("{") or end_of_braces(name) != len(name):
+        raise request.unusable(f'bad syntax: "{request.table}"; need "{request.type}:{{{form}...}}"')
+    return split_items(name[1:-1])

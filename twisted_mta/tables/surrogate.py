@@ -34,4 +34,4 @@ class UnavailableTable(ConstantTable):
             TableError: always.
         """
         self._emit(TableUnavailable(self.name, self._reason))
-        raise TableError(self.name, f"{self.name} is unavailable. {self._reason}", key)
+        raise TableError(self.name, self._reason, key)
