@@ -108,6 +108,8 @@ class DeliveryService(Service):
             )
             handoff.start()
             listener.brought_by(handoff)
+        if self._log is not None:
+            self._log.congested = listener.hold
         self._listener = listener
 
     def startService(self) -> None:

@@ -229,18 +229,57 @@ class DatagramLogTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Lines beyond the limit are lost, and their number is told."""
         self.listener.room = 0
-        self.write(*["x" * 1000] * 1200)
-        self.listener.room = 10_000
+        self.write(*["x" * 1000] * 17_000)
+        self.listener.room = 100_000
         self.log.doWrite()
         kept = self.texts()[:-1]
         self.assertEqual(set(kept), {"x" * 1000})
-        self.assertGreater(len(kept), 1000)
-        lost = 1200 - len(kept)
+        self.assertGreater(len(kept), 16_000)
+        lost = 17_000 - len(kept)
         self.assertEqual(
             self.texts()[-1], f"warning: {lost} log lines were lost, because public/postlog did not take them in time"
         )
         self.write("more")
         self.assertEqual(self.texts()[-1], "more")
+
+    def congest(self) -> list[bool]:
+        """Log more than a reader that is there takes; returns what the service hears of it."""
+        heard: list[bool] = []
+        self.log.congested = heard.append
+        self.listener.room = 0
+        self.write(*["x" * 1000] * 100)
+        return heard
+
+    def test_slow_reader(self) -> None:
+        """Whoever can wait is told when the reader falls behind, and when it has caught up."""
+        heard = self.congest()
+        self.assertEqual(heard, [True])
+        self.listener.room = 60
+        self.log.doWrite()
+        self.assertEqual(heard, [True])
+        self.reactor.advance(9)
+        self.listener.room = 60
+        self.log.doWrite()
+        self.assertEqual(heard, [True, False])
+        self.assertEqual(len(self.texts()), 100)
+
+    def test_reader_that_stopped(self) -> None:
+        """Nobody waits for a reader that has read nothing for ten seconds."""
+        heard = self.congest()
+        self.reactor.advance(9)
+        self.listener.room = 1
+        self.log.doWrite()
+        self.reactor.advance(9.5)
+        self.assertEqual(heard, [True])
+        self.reactor.advance(1)
+        self.assertEqual(heard, [True, False])
+
+    def test_reader_that_left(self) -> None:
+        """Nobody waits for a reader that is not there."""
+        heard = self.congest()
+        self.listener.leave()
+        self.log.doWrite()
+        self.assertEqual(heard, [True, False])
 
     def test_replaced(self) -> None:
         """Where another one listens now, the line goes there at once."""

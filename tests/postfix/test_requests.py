@@ -397,6 +397,16 @@ class CapacityTests(ListenerTestCase):
         self.assertEqual(fourth.got, [GREETING])
         self.assertEqual((self.listener.in_flight, self.listener.waiting, self.listener.accepted), (2, 0, 4))
 
+    def test_held(self) -> None:
+        """While greetings are held nobody is greeted, whatever is in flight; deliveries go on."""
+        busy = self.requesting()
+        self.listener.hold(True)
+        second, third = self.connect(), self.connect()
+        self.agent.pending[0].callback(FinalStatus(True))
+        self.assertEqual((busy.got, second.got, third.got), ([GREETING, COMPLETE], [], []))
+        self.listener.hold(False)
+        self.assertEqual((second.got, third.got), ([GREETING], [GREETING]))
+
     def test_waiting_peer_leaves(self) -> None:
         """Who hangs up while waiting is not greeted."""
         self.requesting(), self.requesting()

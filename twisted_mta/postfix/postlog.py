@@ -27,7 +27,9 @@ DEV_LOG = "/dev/log"
 """Where syslog listens."""
 
 _RECONNECT_SECONDS = 1.0
-_MOST_OCTETS_KEPT = 1 << 20
+_MOST_OCTETS_KEPT = 16 * 1024 * 1024
+_CONGESTED_OCTETS = 64 * 1024
+_STALLED_SECONDS = 10.0
 _LONGEST_BRIDGED = 2000
 _BRIDGED_HEAD = 500
 
@@ -43,6 +45,9 @@ _WORDS = {severity: f"{severity.value}: " if severity.value else "" for severity
 
 class LogWriter(Protocol):
     """Takes log lines."""
+
+    congested: Callable[[bool], object]
+    """Called with True when whoever reads the log falls behind, and with False when that is over; to be set by who can wait."""
 
     def write(self, severity: Severity, text: str) -> None:
         """Log a printable text; never waits, never raises."""
@@ -65,6 +70,10 @@ def open_log(settings: Settings, process_name: str, reactor: Any) -> LogWriter:
         host = settings.myhostname.partition(".")[0]
         return DatagramLog(path, LineFormat(reactor, "%b %d %H:%M:%S", f"{host} {tag}"), reactor, reactor)
     return DatagramLog(DEV_LOG, syslog_format(reactor, tag, settings.syslog_facility), reactor, reactor)
+
+
+def _nobody_waits(congested: bool) -> None:
+    """Go on, however far behind the log is."""
 
 
 def syslog_format(clock: IReactorTime, tag: str, facility: str) -> "LineFormat":
@@ -164,6 +173,10 @@ class DatagramLog:
         self._kept: deque[bytes] = deque()
         self._kept_octets = 0
         self._lost = 0
+        self.congested: Callable[[bool], object] = _nobody_waits
+        self._is_congested = False
+        self._progress_at = 0.0
+        self._stall: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
         self._closed = False
         self._socket = self._new_socket()
@@ -177,10 +190,12 @@ class DatagramLog:
     def close(self) -> None:
         """Give up what could not be sent."""
         self._closed = True
+        self._is_congested = False
         self._kept.clear()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        for call in (self._retry, self._stall):
+            if call is not None:
+                call.cancel()
+        self._retry = self._stall = None
         self._hang_up()
 
     def _keep(self, line: bytes) -> None:
@@ -191,6 +206,28 @@ class DatagramLog:
             return
         self._kept.append(line)
         self._kept_octets += len(line)
+        if self._kept_octets > _CONGESTED_OCTETS and not self._is_congested and self._socket is not None:
+            # A reader that is there and slow is worth waiting for; one that is not there must not hold up the mail.
+            self._is_congested = True
+            self._progress_at = self._clock.seconds()
+            if self._stall is None:
+                self._stall = self._clock.callLater(_STALLED_SECONDS, self._look_for_progress)
+            self.congested(True)
+
+    def _look_for_progress(self) -> None:
+        """Wait no longer for a reader that has stopped to read."""
+        self._stall = None
+        if self._is_congested:
+            left = self._progress_at + _STALLED_SECONDS - self._clock.seconds()
+            if left > 0:
+                self._stall = self._clock.callLater(left, self._look_for_progress)
+            else:
+                self._relieve()
+
+    def _relieve(self) -> None:
+        if self._is_congested:
+            self._is_congested = False
+            self.congested(False)
 
     def _sent(self, line: bytes) -> bool:
         """Try to send; if that is impossible now, see to it that `_send_kept` is called when it may be possible."""
@@ -218,8 +255,13 @@ class DatagramLog:
     def _send_kept(self) -> None:
         while self._kept:
             if not self._sent(self._kept[0]):
+                if self._socket is None:
+                    self._relieve()
                 return
             self._kept_octets -= len(self._kept.popleft())
+            if self._is_congested:
+                self._progress_at = self._clock.seconds()
+        self._relieve()
         if self._socket is not None:
             self._reactor.removeWriter(self)
         if self._lost:
@@ -273,6 +315,7 @@ class StreamLog:
     """
 
     def __init__(self, stream: BinaryIO, line_format: LineFormat) -> None:
+        self.congested: Callable[[bool], object] = _nobody_waits
         self._stream = stream
         self._format = line_format
 

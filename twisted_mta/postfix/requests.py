@@ -122,6 +122,7 @@ class DeliveryListener(Factory):
         self._replied = DeadlineQueue[_Connection](clock, ipc_timeout_seconds, _hang_up)
         self._sources: list[Listening] = []
         self._stopping = False
+        self._held = False
         self._grace: IDelayedCall | None = None
         self._ends: list[Deferred[None]] = []
 
@@ -140,6 +141,11 @@ class DeliveryListener(Factory):
     @max_deliveries.setter
     def max_deliveries(self, limit: int) -> None:
         self._max_deliveries = limit
+        self._greet_waiting()
+
+    def hold(self, held: bool) -> None:
+        """Withhold greetings, whatever is in flight, as long as something else is overloaded."""
+        self._held = held
         self._greet_waiting()
 
     def use(self, agent: IDeliveryAgent, open_work: OpenWork) -> None:
@@ -182,7 +188,7 @@ class DeliveryListener(Factory):
     def connected(self, connection: "_Connection") -> None:
         """Greet a new connection, or let it wait for its turn."""
         self.accepted += 1
-        if self.in_flight < self._max_deliveries and not self._waiting:
+        if self.in_flight < self._max_deliveries and not self._waiting and not self._held:
             self._greet(connection)
         else:
             self._waiting.add(connection)
@@ -234,7 +240,7 @@ class DeliveryListener(Factory):
         connection.transport.write(self._greeting)
 
     def _greet_waiting(self) -> None:
-        while self._waiting and self.in_flight < self._max_deliveries:
+        while self._waiting and self.in_flight < self._max_deliveries and not self._held:
             self._greet(self._waiting.pop())
 
     def _silent(self, connection: "_Connection") -> None:
