@@ -32,13 +32,17 @@ class Loaded(Protocol):
 Check = Callable[[Loaded], Iterator[ConfigError]]
 
 
+def _place(loaded: Loaded) -> str:
+    return f"file {loaded.main_cf}: " if loaded.main_cf else ""
+
+
 def check_host_names(loaded: Loaded) -> Iterator[ConfigError]:
     """Demand that myhostname and mydomain are host names."""
     for name in ("myhostname", "mydomain"):
         value = loaded.value(name)
         problem = hostname_problem(value) if value is not None else ""
         if problem:
-            text = f"file {loaded.main_cf}: parameter {name}: bad parameter value: {value}"
+            text = f"{_place(loaded)}parameter {name}: bad parameter value: {value}"
             yield ConfigError(text, cause=f"valid_hostname: {problem}: {value}", parameter=name)
 
 
@@ -63,7 +67,7 @@ def check_verp_delimiters(loaded: Loaded) -> Iterator[ConfigError]:
     for which, character in zip(("first", "second"), delimiters or "", strict=False):
         if allowed is not None and character not in allowed:
             text = (
-                f"file {loaded.main_cf}: parameters default_verp_delimiters and verp_delimiter_filter:"
+                f"{_place(loaded)}parameters default_verp_delimiters and verp_delimiter_filter:"
                 f" bad {which} VERP delimiter character"
             )
             yield ConfigError(text, parameter="default_verp_delimiters")
@@ -73,7 +77,7 @@ def check_syslog_facility(loaded: Loaded) -> Iterator[ConfigError]:
     """Demand a known facility."""
     value = loaded.value("syslog_facility")
     if value is not None and value not in SYSLOG_FACILITIES:
-        text = f"file {loaded.main_cf}: parameter syslog_facility: unrecognized value: {value}"
+        text = f"{_place(loaded)}parameter syslog_facility: unrecognized value: {value}"
         yield ConfigError(text, parameter="syslog_facility")
 
 

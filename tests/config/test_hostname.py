@@ -1,0 +1,32 @@
+"""Host names; texts are those of a running Postfix."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_mta.config.hostname import hostname_problem
+
+
+class HostNameTests(SynchronousTestCase):
+    """`hostname_problem`."""
+
+    def test_good(self) -> None:
+        """Letters, digits, hyphens and underscores between dots."""
+        for name in ("localhost", "a.example.com", "a_b.example", "1.a", "a.1", "x" * 63 + ".y"):
+            self.assertEqual(hostname_problem(name), "")
+
+    def test_bad(self) -> None:
+        """Each mistake has its words."""
+        for name, problem in {
+            "": "bad length 0 for",
+            ".".join(["a" * 50] * 6): "bad length 305 for",
+            "a b": "invalid character 32(decimal)",
+            "[1.2.3.4]": "invalid character 91(decimal)",
+            "ü.example": "invalid character 195(decimal)",
+            "a..b": "misplaced delimiter",
+            "a.example.": "misplaced delimiter",
+            "-x.y": "misplaced hyphen",
+            "x-.y": "misplaced hyphen",
+            "--": "misplaced hyphen",
+            "a" * 64 + ".b": "hostname label too long",
+            "1.2.3.4": "numeric hostname",
+        }.items():
+            self.assertEqual(hostname_problem(name), problem, name)
