@@ -10,13 +10,10 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.main_cf import LogicalLine
 from twisted_mta.config.master_cf import (
     MasterEntry,
-    ServiceOptions,
-    check_flags,
     find_entry,
     is_disabled,
     parse_entry,
     read_entries,
-    read_options,
     split_arguments,
 )
 
@@ -139,44 +136,6 @@ class ArgumentTests(SynchronousTestCase):
             "smtp a}b c": ("smtp", "a}b", "c"),
         }.items():
             self.assertEqual(split_arguments(text), arguments)
-
-    def test_options(self) -> None:
-        """Overrides in order, with what -i and -m stand for; -v is counted; letters may stick together."""
-        self.assertEqual(
-            read_options(
-                ["-v", "-o", "a = b c", "-oa=d", "-vvo", "e=", "-i", "5s", "-m5", "-n", "x", "-cutunix", "flags=DR"]
-            ),
-            ServiceOptions(
-                overrides=(("a", "b c"), ("a", "d"), ("e", ""), ("max_idle", "5s"), ("max_use", "5")),
-                verbosity=3,
-                flags="DR",
-            ),
-        )
-        self.assertEqual(read_options([]), ServiceOptions())
-        self.assertEqual(read_options(["--", "flags=X"]), ServiceOptions(flags="X"))
-
-    def test_flags(self) -> None:
-        """The keyword in any case, the letters in theirs; the last one counts alone."""
-        self.assertEqual(read_options(["flags=R", "FLAGS=DO"]).flags, "DO")
-        self.assertEqual(read_options(["flags="]).flags, "")
-        check_flags("XROD")
-
-    def test_errors(self) -> None:
-        """Each mistake has the agent's text."""
-        for arguments, problem in {
-            ("flags=DZ",): 'unknown flags=DZ value "Z" in "DZ"',
-            ("flags=dr",): 'unknown flags=dr value "d" in "dr"',
-            ("Flags=D R",): 'unknown Flags=D R value " " in "D R"',
-            ("bar=1",): "unknown attribute name: bar=1",
-            ("flags",): "unknown attribute name: flags",
-            ("flags=R", "-o", "a=b"): "unknown attribute name: -o",
-            ("-o", "foo"): "invalid \"-o foo\" option value: missing '=' after attribute name",
-            ("-Q",): "invalid option: Q",
-            ("-o",): "invalid option: o",
-        }.items():
-            error = self.assertRaises(ConfigError, read_options, arguments)
-            self.assertEqual(error.text, problem)
-        self.assertEqual(self.assertRaises(ConfigError, check_flags, "Z").text, 'unknown flags=Z value "Z" in "Z"')
 
 
 class DisabledTests(SynchronousTestCase):

@@ -1,21 +1,18 @@
-"""Find our own entry in master.cf, and read what it says to its program.
+"""Find our own entry in master.cf, and see whether master(8) serves it.
 
-Flow: service.py takes `-o`, `-v` and `flags=` from the entry of its name, and refuses to start where master(8) serves it.
-Sources: master(5), smtp(8); texts as master(8) and its daemons log them.
+Flow: service.py hands the arguments of its entry to service_options.py, and refuses to start where master(8) serves it.
+Sources: master(5); postconf(5), master_service_disable; texts as master(8) logs them.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from twisted_mta.config.errors import ConfigError
-from twisted_mta.config.main_cf import LogicalLine, Warn, logical_lines, parse_override, read_text
+from twisted_mta.config.main_cf import LogicalLine, Warn, logical_lines, read_text
 
 TRANSPORT_TYPES = ("inet", "unix", "unix-dgram", "fifo", "pass")
-
-FLAG_LETTERS = "DORX"
-"""Prepend Delivered-To, X-Original-To, Return-Path; delivery is final."""
 
 _BLANKS = " \t"
 _ARGUMENT_BLANKS = " \t\r\n"
@@ -64,21 +61,6 @@ class MasterEntry:
     def program(self) -> str:
         """The name of the program without directories."""
         return PurePosixPath(self.command).name
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceOptions:
-    """What an entry's arguments say to the delivery agent.
-
-    Attributes:
-        overrides: ``-o`` options in order, as names and values; the last of a name counts.
-        verbosity: how often ``-v`` stands there.
-        flags: the letters of ``flags=``.
-    """
-
-    overrides: tuple[tuple[str, str], ...] = ()
-    verbosity: int = 0
-    flags: str = ""
 
 
 def read_entries(path: Path, warn: Warn, *, chroot_default: bool = False) -> tuple[MasterEntry, ...]:
@@ -229,70 +211,6 @@ def _without_braces(argument: str) -> str:
                 raise ConfigError(f"syntax error after '}}' in \"{argument}\"")
             return argument[1:at].strip(_ARGUMENT_BLANKS)
     raise ConfigError(f"missing '}}' in \"{argument}\"")
-
-
-# ---- what the arguments mean ----
-
-_WITH_ARGUMENT = frozenset("imnorst")
-_WITHOUT_ARGUMENT = frozenset("cdDlSuvVz")
-_AS_PARAMETERS = {"i": "max_idle", "m": "max_use"}
-
-
-def read_options(arguments: Iterable[str]) -> ServiceOptions:
-    """Read the arguments of a delivery agent: options first, then ``flags=``.
-
-    Raises:
-        ConfigError: an argument means nothing.
-    """
-    overrides: list[tuple[str, str]] = []
-    verbosity = 0
-    pending = list(arguments)
-    while pending and pending[0].startswith("-") and pending[0] != "-":
-        letters = pending.pop(0)[1:]
-        if letters == "-":
-            break
-        while letters:
-            letter, letters = letters[0], letters[1:]
-            if letter in _WITHOUT_ARGUMENT:
-                verbosity += letter == "v"
-                continue
-            if letter not in _WITH_ARGUMENT or not (letters or pending):
-                raise ConfigError(f"invalid option: {letter}")
-            value, letters = letters or pending.pop(0), ""
-            if letter == "o":
-                overrides.append(parse_override(value))
-            elif letter in _AS_PARAMETERS:
-                overrides.append((_AS_PARAMETERS[letter], value))
-    flags = ""
-    for attribute in pending:
-        flags = _read_attribute(attribute)
-    return ServiceOptions(tuple(overrides), verbosity, flags)
-
-
-def _read_attribute(attribute: str) -> str:
-    word, equals, letters = attribute.partition("=")
-    if not equals or word.lower() != "flags":
-        raise ConfigError(f"unknown attribute name: {attribute}")
-    check_flags(letters, attribute)
-    return letters
-
-
-def check_flags(letters: str, shown: str = "") -> None:
-    """Demand that the letters of ``flags=`` are D, O, R or X; case matters, order does not (smtp(8), "flags=").
-
-    Args:
-        letters: what stands behind the equals sign.
-        shown: how the error message calls the setting; ``flags=`` and the letters if empty.
-
-    Raises:
-        ConfigError: a letter is none of these.
-    """
-    for letter in letters:
-        if letter not in FLAG_LETTERS:
-            raise ConfigError(f'unknown {shown or "flags=" + letters} value "{letter}" in "{letters}"')
-
-
-# ---- entries that master(8) does not serve ----
 
 
 def is_disabled(entry: MasterEntry, disable_list: Sequence[str]) -> bool:
