@@ -89,12 +89,12 @@ class WorldTestCase(TestCase):
 
     async def local_server(self, script: Script) -> tuple[ScriptedServer, str]:
         """Start a mail server at a UNIX-domain socket; returns it and the path."""
-        server = ScriptedServer(script, reactor)
-        self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
         # Not mktemp of trial, whose paths can be longer than the 107 octets that the name of a socket may have.
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
         path = os.path.join(folder, "lmtp")
+        server = ScriptedServer(script, reactor)
+        self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
         await server.listen(UNIXServerEndpoint(reactor, path))
         return server, path
 
