@@ -44,7 +44,7 @@ class FrameTests(SynchronousTestCase):
     def test_generated_pages_are_up_to_date(self) -> None:
         """The pages of parameters and log lines say what the code says; python -m docs.generate makes them anew."""
         for path, text in pages().items():
-            self.assertEqual(path.read_text("utf-8"), text)
+            self.assertTrue(path.read_text("utf-8") == text, f"{path} is out of date: run python -m docs.generate")
 
     def test_plugin_folder_is_no_package(self) -> None:
         """A module named twisted or twisted.plugins of ours would hide Twisted itself."""
