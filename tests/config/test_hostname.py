@@ -14,19 +14,27 @@ class HostNameTests(SynchronousTestCase):
             self.assertEqual(hostname_problem(name), "")
 
     def test_bad(self) -> None:
-        """Each mistake has its words."""
+        """The first mistake is told, with the name."""
         for name, problem in {
-            "": "bad length 0 for",
-            ".".join(["a" * 50] * 6): "bad length 305 for",
             "a b": "invalid character 32(decimal)",
             "[1.2.3.4]": "invalid character 91(decimal)",
             "ü.example": "invalid character 195(decimal)",
-            "a..b": "misplaced delimiter",
+            "a..b c": "misplaced delimiter",
+            "a..-b": "misplaced delimiter",
             "a.example.": "misplaced delimiter",
-            "-x.y": "misplaced hyphen",
-            "x-.y": "misplaced hyphen",
+            ".": "misplaced delimiter",
+            "-a b": "misplaced hyphen",
+            "a-.b c": "misplaced hyphen",
+            "-1.2": "misplaced hyphen",
             "--": "misplaced hyphen",
-            "a" * 64 + ".b": "hostname label too long",
+            "a" * 64 + "..b": "hostname label too long",
+            "a" * 63 + "-.b": "hostname label too long",
             "1.2.3.4": "numeric hostname",
         }.items():
-            self.assertEqual(hostname_problem(name), problem, name)
+            self.assertEqual(hostname_problem(name), f"{problem}: {name}")
+
+    def test_length(self) -> None:
+        """A long name is cut; an empty one is none."""
+        name = ".".join(["a" * 50] * 6)
+        self.assertEqual(hostname_problem(name), f"bad length 305 for {name[:100]}...")
+        self.assertEqual(hostname_problem(""), "empty hostname")

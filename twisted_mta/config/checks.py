@@ -43,7 +43,7 @@ def check_host_names(loaded: Loaded) -> Iterator[ConfigError]:
         problem = hostname_problem(value) if value is not None else ""
         if problem:
             text = f"{_place(loaded)}parameter {name}: bad parameter value: {value}"
-            yield ConfigError(text, cause=f"valid_hostname: {problem}: {value}", parameter=name)
+            yield ConfigError(text, cause=f"valid_hostname: {problem}", parameter=name)
 
 
 def check_relayhost(loaded: Loaded) -> Iterator[ConfigError]:
