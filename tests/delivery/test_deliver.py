@@ -595,7 +595,7 @@ class BindTests(DeliverTestCase):
         """With smtp_bind_address_enforce the next host is tried, in vain, too."""
         warning = "warning: smtp_connect_addr: bind 10.0.0.77: Cannot assign requested address"
         self.deliver(
-            Engine({FIRST: script(), SECOND: script()}, TWO, bind=self.BIND, bind_enforced=True),
+            Engine({FIRST: script(), SECOND: script()}, TWO, bind=self.BIND, bind_enforced=frozenset(self.BIND)),
             warning,
             "server configuration error",
             warning,

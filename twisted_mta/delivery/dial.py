@@ -61,7 +61,7 @@ class DialSettings:
     Attributes:
         time_limit: seconds; None: that of the system.
         bind: the local address for each family, where one is set or implied.
-        bind_enforced: whether a connection without it is not wanted.
+        bind_enforced: the families for which a connection without it is not wanted; never those where it is implied.
         bind_problem: for each family, what is wrong with the parameter.
         window_octets: size of the socket's buffers; 0: that of the system.
         queue_directory: where the path of a local socket begins.
@@ -69,7 +69,7 @@ class DialSettings:
 
     time_limit: float | None = 30.0
     bind: dict[Family, str] | None = None
-    bind_enforced: bool = False
+    bind_enforced: frozenset[Family] = frozenset()
     bind_problem: dict[Family, str] | None = None
     window_octets: int = 0
     queue_directory: str = "/"
@@ -78,6 +78,7 @@ class DialSettings:
     def from_settings(cls, settings: Settings, own: OwnAddresses) -> "DialSettings":
         """Read the parameters; a malformed address becomes a problem of the connections that need it."""
         bind: dict[Family, str] = {}
+        given: set[Family] = set()
         problems: dict[Family, str] = {}
         for family, name in ((Family.IPV4, "smtp_bind_address"), (Family.IPV6, "smtp_bind_address6")):
             text = getattr(settings, name)
@@ -86,6 +87,7 @@ class DialSettings:
                 if implied:
                     bind[family] = implied
                 continue
+            given.add(family)
             address = text.removeprefix("[").removesuffix("]")
             try:
                 if ip_address(address).version != (4 if family is Family.IPV4 else 6):
@@ -98,7 +100,7 @@ class DialSettings:
         return cls(
             time_limit=settings.smtp_connect_timeout or None,
             bind=bind,
-            bind_enforced=settings.smtp_bind_address_enforce,
+            bind_enforced=frozenset(given if settings.smtp_bind_address_enforce else ()),
             bind_problem=problems,
             window_octets=settings.tcp_windowsize,
             queue_directory=settings.queue_directory,
@@ -121,10 +123,9 @@ class Dialer:
         self._reactor = reactor
         self._settings = settings
 
-    @property
-    def bind_enforced(self) -> bool:
+    def bind_enforced(self, family: Family) -> bool:
         """Whether a connection without the local address is not wanted."""
-        return self._settings.bind_enforced
+        return family in self._settings.bind_enforced
 
     def bind_address(self, family: Family) -> str | None:
         """The local address for a family.

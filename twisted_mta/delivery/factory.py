@@ -86,7 +86,7 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
             if not problem.bind_problem:
                 raise
             parts.emit(events.BindFailed(bind_address or "", problem.bind_problem))
-            if dialer.bind_enforced:
+            if dialer.bind_enforced(candidate.family):
                 raise
             protocol = await dialer.dial(candidate, self.buildProtocol, None)
         return Session(protocol, parts.dialog)
