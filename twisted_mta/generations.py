@@ -10,49 +10,135 @@ Sources: postconf(5) and master(5) for what a configuration is; smtp(8) for when
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from twisted_mta.assembly import build_agent, build_resolver, now_microseconds, open_tables
 from twisted_mta.config.choices import AddressFormat
 from twisted_mta.config.errors import ConfigError
-from twisted_mta.config.master_cf import ServiceOptions, find_entry, is_disabled, read_options
+from twisted_mta.config.master_cf import find_entry, is_disabled
+from twisted_mta.config.service_options import ServiceOptions, read_options
 from twisted_mta.config.settings import Settings, salvage_settings
 from twisted_mta.delivery.refusal import RefusingAgent
 from twisted_mta.interfaces import IDeliveryAgent
 from twisted_mta.ipc.attributes import IpcError
 from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Emit
+from twisted_mta.model.request import DeliveryRequest
 from twisted_mta.observe.maillog import LogStyle
 from twisted_mta.options import PROTOCOLS, Options
 from twisted_mta.postfix.queue_file import QueueLayout
 from twisted_mta.postfix.services import reporter_services
-from twisted_mta.postfix.work import QueueFiles
+from twisted_mta.postfix.work import QueueFiles, QueueWork
 from twisted_mta.tables.table_set import TableSet
 
 
 @dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What tells one content of a file from another; all zero: there is no such file.
+
+    Attributes:
+        inode: its number.
+        octets: its size.
+        modified_ns: when it was changed, in nanoseconds.
+    """
+
+    inode: int = 0
+    octets: int = 0
+    modified_ns: int = 0
+
+    @classmethod
+    def of(cls, path: Path) -> "FileStamp":
+        """The stamp of a file as it is now."""
+        try:
+            found = path.stat()
+        except OSError:
+            return cls()
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns)
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago it was changed."""
+        return time.time() - self.modified_ns / 1e9
+
+
 class Generation:
     """A configuration, and what was made from it.
 
     Attributes:
         settings: the parameters; where one cannot be used, its default.
-        tables: the lookup tables that it names.
         agent: delivers.
-        files: opens queue files.
         style: of log lines.
         warnings: what is odd about it.
         problem: why the configuration cannot be used; empty if it can.
     """
 
-    settings: Settings
-    tables: TableSet
-    agent: IDeliveryAgent
-    files: QueueFiles
-    style: LogStyle
-    warnings: tuple[str, ...]
-    problem: str
+    def __init__(
+        self,
+        settings: Settings,
+        tables: TableSet,
+        agent: IDeliveryAgent,
+        files: QueueFiles,
+        warnings: tuple[str, ...],
+        problem: str,
+        stamp: FileStamp,
+    ) -> None:
+        """Take what was made.
+
+        Args:
+            settings: the parameters.
+            tables: those that are open.
+            agent: delivers.
+            files: opens queue files.
+            warnings: what is odd.
+            problem: why the configuration cannot be used.
+            stamp: of main.cf as it was read.
+        """
+        self.settings = settings
+        self.agent = agent
+        self.warnings = warnings
+        self.problem = problem
+        self.style = LogStyle(
+            settings.info_log_address_format is AddressFormat.EXTERNAL,
+            settings.delay_logging_resolution_limit,
+            settings.smtputf8_enable,
+        )
+        self._tables = tables
+        self._files = files
+        self._stamp = stamp
+        self._requests = 0
+        self._retired = False
+
+    def open(self, request: DeliveryRequest) -> QueueWork:
+        """Open what a request needs; the generation stays whole until that is closed.
+
+        Raises:
+            QueueFileError: the queue file is not there, or cannot be used.
+        """
+        work = self._files.open(request)
+        self._requests += 1
+        work.when_closed = self._released
+        return work
+
+    def changed(self, stamp: FileStamp) -> bool:
+        """Whether main.cf (whose stamp is `stamp` now) or a table is not what this was made from any more."""
+        return stamp != self._stamp or bool(self._tables.changed())
+
+    def retire(self) -> None:
+        """Take no more requests; the tables are closed when the last one is done."""
+        self._retired = True
+        self._close_if_done()
+
+    def _released(self) -> None:
+        self._requests -= 1
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._retired and not self._requests:
+            self._tables.close()
 
 
 class GenerationLoader:
@@ -70,28 +156,35 @@ class GenerationLoader:
         self._reactor = reactor
         self._emit = emit
         self._dns = build_resolver(reactor, emit)
+        self._main_cf = options.config_directory / "main.cf"
+        self._entry = ServiceOptions()
+        self._entry_problem = ""
+        self._version: PostfixVersion | None = None
 
-    def load(self) -> Generation:
-        """Read the configuration as it is now. A configuration that cannot be used defers all mail.
+    def stamp(self) -> FileStamp:
+        """What main.cf is now."""
+        return FileStamp.of(self._main_cf)
+
+    def load(self, *, master_cf: bool) -> Generation:
+        """Read the configuration as it is now. One that cannot be used makes a generation that defers all mail.
+
+        Args:
+            master_cf: whether our entry there is read anew; Postfix does so only when it is told to reload.
 
         Raises:
-            ConfigError: not even that is possible: nobody can say where the queue is.
+            ConfigError: nobody can say where the queue is, or which Postfix this is.
         """
-        options, warnings = self._options, list[str]()
-        overrides, flags, problem = list(options.overrides), options["flags"], ""
-        try:
-            entry = self._entry_options(warnings.append)
-            overrides, flags = [*entry.overrides, *overrides], flags or entry.flags
-        except ConfigError as error:
-            problem = error.describe()
+        options, stamp, warnings = self._options, self.stamp(), list[str]()
+        if master_cf:
+            self._read_entry(warnings.append)
+        flags = options["flags"] or self._entry.flags
         settings, errors = salvage_settings(
             options.config_directory,
             protocol=options["protocol"],
             service_name=options["service"],
-            overrides=overrides,
+            overrides=[*self._entry.overrides, *options.overrides],
         )
-        if errors and not problem:
-            problem = errors[0].describe()
+        problem = self._entry_problem or (errors[0].describe() if errors else "")
         tables = open_tables(settings, self._reactor, self._emit)
         agent: IDeliveryAgent
         if not problem:
@@ -100,10 +193,35 @@ class GenerationLoader:
             except ConfigError as error:
                 problem = error.describe()
         if problem:
-            agent = RefusingAgent(problem, self._reactor, self._emit, now_microseconds)
+            agent = self._refusing(problem)
         if settings.protocol == "lmtp" and settings.lmtp_assume_final and "X" not in flags:
             warnings.append(f'lmtp_assume_final is obsolete; instead, specify "flags={flags}X" in master.cf')
-        return self._generation(settings, tables, agent, (*settings.warnings, *warnings), problem)
+        files = self._queue_files(settings)
+        return Generation(settings, tables, agent, files, (*settings.warnings, *warnings), problem, stamp)
+
+    def load_after(self, former: Generation, *, master_cf: bool) -> Generation:
+        """The same for a service that runs: what cannot even be read defers all mail, with the former settings.
+
+        Args:
+            former: the generation in force.
+            master_cf: as above.
+        """
+        try:
+            return self.load(master_cf=master_cf)
+        except ConfigError as error:
+            problem, settings = error.describe(), former.settings
+        tables = open_tables(settings, self._reactor, self._emit)
+        files = self._queue_files(settings)
+        return Generation(settings, tables, self._refusing(problem), files, (), problem, self.stamp())
+
+    def _refusing(self, problem: str) -> RefusingAgent:
+        return RefusingAgent(problem, self._reactor, self._emit, now_microseconds)
+
+    def _read_entry(self, warn: Callable[[str], None]) -> None:
+        try:
+            self._entry, self._entry_problem = self._entry_options(warn), ""
+        except ConfigError as error:
+            self._entry_problem = error.describe()
 
     def _entry_options(self, warn: Callable[[str], None]) -> ServiceOptions:
         """What the master.cf entry of our name says to its program, if that is a delivery agent."""
@@ -128,22 +246,24 @@ class GenerationLoader:
             text = f'master(8) serves the entry "{name} unix": list {name}/unix in master_service_disable, or use another name'
             raise ConfigError(text, file=str(path), line=entry.line)
 
-    def _generation(
-        self, settings: Settings, tables: TableSet, agent: IDeliveryAgent, warnings: tuple[str, ...], problem: str
-    ) -> Generation:
-        version = postfix_version(settings)
+    def _queue_files(self, settings: Settings) -> QueueFiles:
         layout = QueueLayout(
             settings.queue_directory,
             frozenset(name.lower() for name in settings.hash_queue_names),
             settings.hash_queue_depth,
         )
-        files = QueueFiles(layout, reporter_services(settings, version, self._reactor, self._emit), self._emit)
-        style = LogStyle(
-            settings.info_log_address_format is AddressFormat.EXTERNAL,
-            settings.delay_logging_resolution_limit,
-            settings.smtputf8_enable,
-        )
-        return Generation(settings, tables, agent, files, style, warnings, problem)
+        services = reporter_services(settings, self.version(settings), self._reactor, self._emit)
+        return QueueFiles(layout, services, self._emit)
+
+    def version(self, settings: Settings) -> PostfixVersion:
+        """The version of the Postfix that drives us; it is asked once.
+
+        Raises:
+            ConfigError: it does not tell.
+        """
+        if self._version is None:
+            self._version = postfix_version(settings)
+        return self._version
 
 
 def postfix_version(settings: Settings) -> PostfixVersion:

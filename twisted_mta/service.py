@@ -7,6 +7,7 @@ Sources: twisted.application.service; master(8) and postfix(1) for what a daemon
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -16,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import globalLogPublisher
 
 from twisted_mta.config.errors import ConfigError
-from twisted_mta.generations import Generation, GenerationLoader, postfix_version
+from twisted_mta.generations import Generation, GenerationLoader
 from twisted_mta.model.events import ConfigurationProblem, ConfigurationWarning, Event
 from twisted_mta.observe.maillog import line_of
 from twisted_mta.options import Options
@@ -28,6 +29,12 @@ from twisted_mta.postfix.requests import DeliveryListener
 
 GRACE_SECONDS = 8.0
 """After SIGTERM, deliveries in flight have so long to end; what does not end is tried again by the queue manager."""
+
+LOOK_SECONDS = 1.0
+"""How often it is found out, at most, whether files of the configuration have changed."""
+
+SETTLING_SECONDS = 1.0
+"""A file that is younger may be just being written: what is wrong with it does not count yet."""
 
 
 class DeliveryService(Service):
@@ -46,6 +53,7 @@ class DeliveryService(Service):
         self._generation: Generation | None = None
         self._log: LogWriter | None = None
         self._listener: DeliveryListener | None = None
+        self._looked_at = 0.0
 
     def emit(self, event: Event) -> None:
         """Log an event."""
@@ -61,7 +69,7 @@ class DeliveryService(Service):
             SystemExit: it cannot start; the text says why.
         """
         try:
-            generation = self._take(self._loader.load())
+            generation = self._take(self._load_first())
             settings = generation.settings
             self._loader.refuse_if_master_serves(settings)
             owner = find_mail_owner(settings)
@@ -72,12 +80,24 @@ class DeliveryService(Service):
         except (ListenError, PrivilegeError) as error:
             raise SystemExit(f"smtpdeliver: {error}") from error
 
+    def _load_first(self) -> Generation:
+        """The first generation; a main.cf that is being written is read again."""
+        deadline = time.monotonic() + SETTLING_SECONDS
+        generation = self._loader.load(master_cf=True)
+        while (
+            generation.problem and time.monotonic() < deadline and self._loader.stamp().age_seconds < SETTLING_SECONDS
+        ):
+            time.sleep(0.1)
+            generation = self._loader.load(master_cf=True)
+        return generation
+
     def _take(self, generation: Generation) -> Generation:
         """Put a generation in force, and say what is to be said about it."""
-        first = self._generation is None
-        self._generation = generation
+        former, self._generation = self._generation, generation
         settings = generation.settings
-        if first:
+        if former is not None:
+            former.retire()
+        else:
             self._log = open_log(settings, self._options["protocol"], self._reactor)
             globalLogPublisher.addObserver(twisted_log_bridge(self._log))
         for text in generation.warnings:
@@ -90,8 +110,8 @@ class DeliveryService(Service):
         settings, options, reactor = generation.settings, self._options, self._reactor
         listener = DeliveryListener(
             generation.agent,
-            generation.files.open,
-            postfix_version(settings),
+            generation.open,
+            self._loader.version(settings),
             reactor,
             self.emit,
             max_deliveries=options["max-deliveries"],
@@ -108,6 +128,7 @@ class DeliveryService(Service):
             )
             handoff.start()
             listener.brought_by(handoff)
+        listener.before_request = self._look_for_changes
         if self._log is not None:
             self._log.congested = listener.hold
         self._listener = listener
@@ -133,10 +154,29 @@ class DeliveryService(Service):
     # ---- later ----
 
     def reload(self) -> None:
-        """Read the configuration again, for requests that come from now on."""
-        generation = self._take(self._loader.load())
-        if self._listener is not None:
-            self._listener.use(generation.agent, generation.files.open)
+        """Read the configuration again, main.cf and master.cf, for requests that come from now on."""
+        self._renew(master_cf=True)
+
+    def _look_for_changes(self) -> None:
+        """Before a request: take up what has changed, but look no more than once a second."""
+        now, generation = self._reactor.seconds(), self._generation
+        if now - self._looked_at < LOOK_SECONDS or generation is None:
+            return
+        self._looked_at = now
+        if generation.changed(self._loader.stamp()):
+            self._renew(master_cf=False)
+
+    def _renew(self, *, master_cf: bool) -> None:
+        former = self._generation
+        if former is None or self._listener is None:
+            return
+        generation = self._loader.load_after(former, master_cf=master_cf)
+        if generation.problem and self._loader.stamp().age_seconds < SETTLING_SECONDS:
+            # It may be just being written: it is looked at again soon, and until then nothing has changed.
+            generation.retire()
+            return
+        self._take(generation)
+        self._listener.use(generation.agent, generation.open)
 
     def stopService(self) -> Deferred[None]:
         """Finish what is in flight, within the grace period."""

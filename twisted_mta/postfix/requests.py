@@ -89,6 +89,7 @@ class DeliveryListener(Factory):
     Attributes:
         accepted: connections so far.
         in_flight: greeted connections that still cost something.
+        before_request: called before each request is begun: the last chance to `use` something else for it.
     """
 
     noisy = False
@@ -123,6 +124,7 @@ class DeliveryListener(Factory):
         self._sources: list[Listening] = []
         self._stopping = False
         self._held = False
+        self.before_request: Callable[[], object] = _nothing
         self._grace: IDelayedCall | None = None
         self._ends: list[Deferred[None]] = []
 
@@ -214,6 +216,7 @@ class DeliveryListener(Factory):
             connection.state = _State.DELIVERING
             connection.queue_id = request.queue_id
             self._delivering.add(connection)
+            self.before_request()
             self._begin(connection, request, self._agent, self._open_work, 1)
 
     def lost(self, connection: "_Connection") -> None:
@@ -385,6 +388,10 @@ class _Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is gone."""
         self._listener.lost(self)
+
+
+def _nothing() -> None:
+    """Nobody wants to know of requests."""
 
 
 def _hang_up(connection: _Connection) -> None:

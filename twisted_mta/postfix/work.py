@@ -4,6 +4,7 @@ Flow: postfix/requests.py opens it when a request has been read, and closes it b
 Sources: qmgr(8): a shared lock says that a delivery is under way.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted_mta.model.events import Emit
@@ -18,19 +19,24 @@ class QueueWork:
     Attributes:
         content: the message.
         reporter: records the fates of its recipients.
+        when_closed: called once, after the file is closed.
     """
 
-    __slots__ = ("_file", "content", "reporter")
+    __slots__ = ("_file", "content", "reporter", "when_closed")
 
     def __init__(self, file: QueueFile, content: QueueFileContent, reporter: PostfixReporter) -> None:
         """Take what was opened."""
         self._file = file
         self.content = content
         self.reporter = reporter
+        self.when_closed: Callable[[], None] | None = None
 
     def close(self) -> None:
         """Give the lock back."""
         self._file.close()
+        told, self.when_closed = self.when_closed, None
+        if told is not None:
+            told()
 
 
 @dataclass(frozen=True, slots=True)
