@@ -1,0 +1,184 @@
+"""Tests of twisted_mta.generations."""
+
+import os
+import time
+from pathlib import Path
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.kit.messages import make_request
+from tests.kit.queue_file import QueueFileBuilder
+from twisted_mta.config.errors import ConfigError
+from twisted_mta.delivery.deliver import DeliveryAgent
+from twisted_mta.delivery.refusal import RefusingAgent
+from twisted_mta.generations import FileStamp, Generation, GenerationLoader
+from twisted_mta.ipc.version import PostfixVersion
+from twisted_mta.model.events import Event
+from twisted_mta.options import Options
+from twisted_mta.postfix.queue_file import QueueLayout
+from twisted_mta.postfix.services import reporter_services
+from twisted_mta.postfix.work import QueueFiles
+from twisted_mta.tables.opening import TableContext
+from twisted_mta.tables.table_set import TableSet
+
+POSTCONF = """#!/bin/sh
+echo 3.7.11
+"""
+
+
+CONTEXT = TableContext(lambda name: None, Path("/"), Path("/"), lambda event: None)
+
+
+class Reactor(MemoryReactorClock):
+    """With a thread pool that never starts."""
+
+    def getThreadPool(self) -> ThreadPool:
+        """The pool."""
+        return ThreadPool()
+
+
+class WatchedTables(TableSet):
+    """Counts how often it is closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+        super().close()
+
+
+class GenerationTests(SynchronousTestCase):
+    """A configuration directory of the test's own."""
+
+    def setUp(self) -> None:
+        """Write a configuration that can be used."""
+        self.directory = Path(self.mktemp()).absolute()
+        (self.directory / "queue" / "active").mkdir(parents=True)
+        (self.directory / "bin").mkdir()
+        postconf = self.directory / "bin" / "postconf"
+        postconf.write_text(POSTCONF)
+        postconf.chmod(0o755)
+        self.table = self.directory / "table"
+        self.table.write_text("key value\n")
+        self.lines = [
+            f"queue_directory = {self.directory}/queue",
+            f"command_directory = {self.directory}/bin",
+            "inet_interfaces = 127.0.0.1",
+            "inet_protocols = ipv4",
+            "myhostname = client.example",
+        ]
+        self.events: list[Event] = []
+        self.write()
+
+    def write(self, *more: str, master_cf: str = "") -> None:
+        """Write main.cf, and an old date on it: it has settled."""
+        main_cf = self.directory / "main.cf"
+        main_cf.write_text("\n".join([*self.lines, *more, ""]))
+        os.utime(main_cf, (time.time() - 100 + len(more), time.time() - 100 + len(more)))
+        (self.directory / "master.cf").write_text(master_cf)
+
+    def loader(self, *words: str) -> GenerationLoader:
+        """A loader for a command line."""
+        options = Options()
+        options.parseOptions(["--config-directory", str(self.directory), "--service", "agent", *words])
+        return GenerationLoader(options, Reactor(), self.events.append)
+
+    def test_usable(self) -> None:
+        """A configuration without faults delivers."""
+        generation = self.loader().load(master_cf=True)
+        self.assertIsInstance(generation.agent, DeliveryAgent)
+        self.assertEqual((generation.problem, generation.warnings), ("", ()))
+
+    def test_version(self) -> None:
+        """Postfix's own command says which Postfix this is."""
+        loader = self.loader()
+        self.assertEqual(loader.version(loader.load(master_cf=True).settings), PostfixVersion(3, 7))
+
+    def test_bad_value(self) -> None:
+        """A bad value defers all mail with Postfix's text, and the place; the queue is known all the same."""
+        self.write("smtp_mail_timeout = 1x")
+        generation = self.loader().load(master_cf=True)
+        self.assertIsInstance(generation.agent, RefusingAgent)
+        self.assertIn("parameter smtp_mail_timeout: bad time value or unit: 1x", generation.problem)
+        self.assertEqual(generation.settings.queue_directory, f"{self.directory}/queue")
+
+    def test_syntax_error(self) -> None:
+        """So does a line without sense; file and line are named."""
+        self.write("nonsense")
+        generation = self.loader().load(master_cf=True)
+        self.assertIsInstance(generation.agent, RefusingAgent)
+        self.assertIn(f"{self.directory}/main.cf, line 6", generation.problem)
+
+    def test_no_main_cf(self) -> None:
+        """Without main.cf nobody knows where the queue is."""
+        (self.directory / "main.cf").unlink()
+        self.assertRaises(ConfigError, self.loader().load, master_cf=True)
+
+    def test_main_cf_vanishes(self) -> None:
+        """Where it vanishes later, mail is deferred with the settings that there were."""
+        loader = self.loader()
+        former = loader.load(master_cf=True)
+        (self.directory / "main.cf").unlink()
+        generation = loader.load_after(former, master_cf=False)
+        self.assertIsInstance(generation.agent, RefusingAgent)
+        self.assertEqual(generation.settings.queue_directory, f"{self.directory}/queue")
+
+    def test_master_entry(self) -> None:
+        """Our entry's options count over main.cf, the command line over both; it is read anew only when told to."""
+        entry = "agent unix - - n - - smtp -o smtp_helo_name=entry.example -o smtp_mail_timeout=7 flags=R\n"
+        self.write("smtp_helo_name = main.example", master_cf=entry)
+        loader = self.loader("-o", "smtp_mail_timeout=8")
+        settings = loader.load(master_cf=True).settings
+        self.assertEqual((settings.smtp_helo_name, settings.smtp_mail_timeout), ("entry.example", 8))
+        self.write("smtp_helo_name = main.example", master_cf="")
+        self.assertEqual(loader.load(master_cf=False).settings.smtp_helo_name, "entry.example")
+        self.assertEqual(loader.load(master_cf=True).settings.smtp_helo_name, "main.example")
+
+    def test_bad_master_entry(self) -> None:
+        """An entry that makes no sense is a configuration problem like any other."""
+        self.write(master_cf="agent unix - - n - - smtp flags=Q\n")
+        generation = self.loader().load(master_cf=True)
+        self.assertIn('unknown flags=Q value "Q" in "Q"', generation.problem)
+
+    def test_entry_that_master_serves(self) -> None:
+        """An active entry of our name keeps us from starting; a disabled one does not."""
+        self.write(master_cf="agent unix - - n - - smtp\n")
+        loader = self.loader()
+        error = self.assertRaises(ConfigError, loader.refuse_if_master_serves, loader.load(master_cf=True).settings)
+        self.assertIn("agent/unix", str(error))
+        self.write("master_service_disable = agent/unix", master_cf="agent unix - - n - - smtp\n")
+        loader.refuse_if_master_serves(loader.load(master_cf=True).settings)
+
+    def test_notices_changes(self) -> None:
+        """A changed main.cf makes a generation old."""
+        loader = self.loader()
+        generation = loader.load(master_cf=True)
+        self.assertFalse(generation.changed(loader.stamp()))
+        self.write("smtp_helo_name = new.example")
+        self.assertTrue(generation.changed(loader.stamp()))
+
+    def test_absent_file_has_a_stamp(self) -> None:
+        """A file that is not there differs from any that is."""
+        self.assertEqual(FileStamp.of(self.directory / "nothing"), FileStamp())
+        self.assertNotEqual(FileStamp.of(self.table), FileStamp())
+
+    def test_retired_with_its_last_request(self) -> None:
+        """The tables of an old generation stay open until its last request is done."""
+        former = self.loader().load(master_cf=True)
+        tables = WatchedTables(CONTEXT)
+        layout = QueueLayout(f"{self.directory}/queue")
+        services = reporter_services(former.settings, PostfixVersion(3, 7), Reactor(), self.events.append)
+        files = QueueFiles(layout, services, self.events.append)
+        generation = Generation(former.settings, tables, former.agent, files, (), "", FileStamp())
+        builder = QueueFileBuilder()
+        for name in ("4Abc12", "4Abc13"):
+            builder.build().write(self.directory / "queue", name)
+        works = [generation.open(make_request("a@dest.example", queue_id=name)) for name in ("4Abc12", "4Abc13")]
+        works[0].close()
+        generation.retire()
+        self.assertEqual(tables.closed, 0)
+        works[1].close()
+        self.assertEqual(tables.closed, 1)
