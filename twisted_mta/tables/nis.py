@@ -63,7 +63,7 @@ class NisTable(ConstantTable):
         failure.trap(nis.error)
         raise self._problem(failure.value, key)
 
-    def _problem(self, error: BaseException, key: str) -> TableError:
+    def _problem(self, error: BaseException | None, key: str) -> TableError:
         problem = f"lookup {key}, NIS domain {self._domain}, map {self._map}: {error}"
         self._emit(TableWarning(problem))
         return TableError(self.name, problem, key)

@@ -1,0 +1,162 @@
+"""``hash:FILE`` and ``btree:FILE``: Berkeley DB files ``FILE.db`` that postmap(1) made.
+
+Flow: registry.py opens them.
+Sources: DATABASE_README(5), "hash" and "btree"; postmap(1); a running postmap(1).
+
+postmap(1) writes into the file in place. An open database would then answer from a mixture of old and new pages, and not find
+what is there. So each lookup sees whether the file was written to, under the lock that keeps writers out, and opens it anew then.
+"""
+
+import os
+
+from berkeleydb import db  # type: ignore[import-untyped]  # it has no annotations
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from twisted_mta.interfaces import ILookupTable
+from twisted_mta.model.text import to_wire
+from twisted_mta.tables.files import OpenFile, open_database, open_file
+from twisted_mta.tables.locked import LockedTable, TrailingNull
+from twisted_mta.tables.locks import FlockLock
+from twisted_mta.tables.opening import TableRequest
+
+_SUFFIX = ".db"
+_MOST_REOPENINGS = 5
+"""Times that one lookup opens the file anew: more than one means that it was replaced just then."""
+
+
+class _Database:
+    """One state of the file."""
+
+    def __init__(self, file: OpenFile, kind: int) -> None:
+        self.file = file
+        self.lock = FlockLock(file.descriptor)
+        self._kind = kind
+        self._keys = TrailingNull()
+        self._environment: db.DBEnv | None = None
+        self._database: db.DB | None = None
+
+    def open(self) -> None:
+        """Open the database; to be called with the lock held.
+
+        Raises:
+            DBError: it is no such database.
+        """
+        # Without an environment of its own, the library would read a DB_CONFIG in the current directory, and print on stderr.
+        environment = db.DBEnv()
+        environment.open(os.path.dirname(self.file.path), db.DB_CREATE | db.DB_PRIVATE | db.DB_INIT_MPOOL)
+        self._environment = environment
+        database = db.DB(environment)
+        database.open(self.file.path, dbtype=self._kind, flags=db.DB_RDONLY)
+        self._database = database
+
+    def find(self, key: bytes) -> str | None:
+        """Look up a key; to be called with the lock held.
+
+        Raises:
+            DBError: the file is damaged.
+        """
+        if self._database is None:
+            self.open()
+            assert self._database is not None
+        return self._keys.find(self._database.get, key)
+
+    def close(self) -> None:
+        """Close all."""
+        for part in (self._database, self._environment):
+            if part is not None:
+                part.close()
+        self._database = self._environment = None
+        self.file.close()
+
+
+@implementer(ILookupTable)
+class BerkeleyDBTable(LockedTable):
+    """A table in a Berkeley DB file."""
+
+    def __init__(self, request: TableRequest, database: _Database, kind: int) -> None:
+        super().__init__(request)
+        self._database = database
+        self._kind = kind
+
+    @property
+    def _lock(self) -> FlockLock:
+        return self._database.lock
+
+    def lookup(self, key: str) -> str | Deferred[str | None] | None:
+        """Look up a key, at once unless there is a writer.
+
+        Raises:
+            TableError: the file cannot be read; the Deferred fails with the same.
+        """
+        wire = to_wire(key)
+        try:
+            for _ in range(_MOST_REOPENINGS):
+                database = self._database
+                if not database.lock.acquire():
+                    return self._later(key)
+                try:
+                    if not database.file.content_changed():
+                        return database.find(wire)
+                finally:
+                    database.lock.release()
+                self._database = _Database(open_file(database.file.path), self._kind)
+                database.close()
+        except OSError as error:
+            raise self._problem(key, f"open database {self._database.file.path}: {error.strerror}") from None
+        except db.DBError as error:
+            raise self._problem(key, f"error reading {self._database.file.path}: {_reason(error)}") from None
+        raise self._problem(key, f"{self._database.file.path} changes all the time")
+
+    def changed(self) -> bool:
+        """Whether the file has been written to, removed or replaced; not before whoever writes it has finished."""
+        database = self._database
+        try:
+            return database.file.changed() and database.lock.is_free()
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Close the file; lookups that wait for a writer fail."""
+        super().close()
+        self._database.close()
+
+
+def open_hash(request: TableRequest) -> BerkeleyDBTable:
+    """Open ``hash:FILE``.
+
+    Raises:
+        TableError: there is no FILE.db, or it is no hash.
+    """
+    return _open(request, db.DB_HASH)
+
+
+def open_btree(request: TableRequest) -> BerkeleyDBTable:
+    """Open ``btree:FILE``.
+
+    Raises:
+        TableError: there is no FILE.db, or it is no btree.
+    """
+    return _open(request, db.DB_BTREE)
+
+
+def _open(request: TableRequest, kind: int) -> BerkeleyDBTable:
+    file = open_database(request, _SUFFIX)
+    database = _Database(file, kind)
+    problem = f"open database {file.path}: "
+    try:
+        database.lock.wait()
+        database.open()
+        database.lock.release()
+    except db.DBError as error:
+        database.close()
+        raise request.unusable(problem + _reason(error)) from None
+    except OSError as error:
+        database.close()
+        raise request.unusable(problem + str(error.strerror)) from None
+    return BerkeleyDBTable(request, database, kind)
+
+
+def _reason(error: db.DBError) -> str:
+    """What the library says of an error, without its number and the advice behind it."""
+    return str(error.args[-1]).partition(" -- ")[0] if error.args else type(error).__name__

@@ -1,0 +1,144 @@
+"""``cdb:FILE``: constant databases ``FILE.cdb`` that postmap(1) made.
+
+Flow: registry.py opens them.
+Sources: DATABASE_README(5), "cdb"; cdb(5); a running postmap(1).
+
+The file begins with 256 pairs (position, slots) of hash tables. Each slot is a pair (hash, position of a record). A record is the
+lengths of key and value, the key, and the value. All numbers have 32 bits, the lowest octet first. postmap(1) replaces the file by
+a new one, so an open one stays as it was. It is read, not mapped: nothing breaks if somebody cuts it all the same.
+"""
+
+import os
+import struct
+
+from zope.interface import implementer
+
+from twisted_mta.interfaces import ILookupTable, TableError
+from twisted_mta.model.events import TableWarning
+from twisted_mta.model.text import to_wire
+from twisted_mta.tables.files import OpenFile, open_database
+from twisted_mta.tables.locked import TrailingNull
+from twisted_mta.tables.opening import TableRequest
+
+_SUFFIX = ".cdb"
+_TABLES = 256
+_PAIR = struct.Struct("<II")
+_HEADER = struct.Struct(f"<{2 * _TABLES}I")
+_PROBE = 8 * _PAIR.size
+"""Octets of slots that are read at a time: chains are short, as half of the slots are empty."""
+_USUAL_VALUE = 128
+"""Octets of a value that are read along with the key."""
+_LARGEST_VALUE = 2**24
+"""Octets of a value: more cannot be meant."""
+
+
+def cdb_hash(key: bytes) -> int:
+    """The hash of a key."""
+    value = 5381
+    for octet in key:
+        value = (value * 33 & 0xFFFFFFFF) ^ octet
+    return value
+
+
+class _DamagedError(Exception):
+    """The file is not what it should be."""
+
+
+@implementer(ILookupTable)
+class CdbTable:
+    """A table in a constant database."""
+
+    by_pattern = False
+
+    def __init__(self, request: TableRequest, file: OpenFile) -> None:
+        """Read the positions of the hash tables.
+
+        Raises:
+            OSError: the file cannot be read.
+            _DamagedError: it is too short.
+        """
+        self.name = request.table
+        self._emit = request.context.emit
+        self._file = file
+        self._keys = TrailingNull()
+        numbers = _HEADER.unpack(self._read(_HEADER.size, 0))
+        self._tables = list(zip(numbers[::2], numbers[1::2], strict=True))
+        self.changed = file.changed
+        self.close = file.close
+        size = os.fstat(file.descriptor).st_size
+        if any(position + slots * _PAIR.size > size for position, slots in self._tables):
+            raise _DamagedError
+
+    def lookup(self, key: str) -> str | None:
+        """Look up a key.
+
+        Raises:
+            TableError: the file cannot be read, or is damaged.
+        """
+        try:
+            return self._keys.find(self._get, to_wire(key))
+        except OSError as error:
+            problem = f"error reading {self._file.path}: {error.strerror}"
+        except _DamagedError:
+            problem = f"error reading {self._file.path}: file is damaged"
+        self._emit(TableWarning(f"{self.name}: {problem}"))
+        raise TableError(self.name, problem, key)
+
+    def _get(self, key: bytes) -> bytes | None:
+        hashed = cdb_hash(key)
+        start, slots = self._tables[hashed & 0xFF]
+        if not slots:
+            return None
+        at = (hashed >> 8) % slots * _PAIR.size
+        end = slots * _PAIR.size
+        left = end
+        while left > 0:
+            run = self._read(min(_PROBE, end - at), start + at)
+            for slot_hash, position in _PAIR.iter_unpack(run):
+                if not position:
+                    return None
+                if slot_hash == hashed:
+                    value = self._value(position, key)
+                    if value is not None:
+                        return value
+            left -= len(run)
+            at = (at + len(run)) % end
+        return None
+
+    def _value(self, position: int, key: bytes) -> bytes | None:
+        """The value of a record if it has this key."""
+        head = _PAIR.size + len(key)
+        record = os.pread(self._file.descriptor, head + _USUAL_VALUE, position)
+        if len(record) < _PAIR.size:
+            raise _DamagedError
+        key_length, value_length = _PAIR.unpack_from(record)
+        if key_length != len(key) or record[_PAIR.size : head] != key:
+            return None
+        if head + value_length <= len(record):
+            return record[head : head + value_length]
+        if value_length > _LARGEST_VALUE:
+            raise _DamagedError
+        return self._read(value_length, position + head)
+
+    def _read(self, octets: int, position: int) -> bytes:
+        data = os.pread(self._file.descriptor, octets, position)
+        if len(data) != octets:
+            raise _DamagedError
+        return data
+
+
+def open_cdb(request: TableRequest) -> CdbTable:
+    """Open ``cdb:FILE``.
+
+    Raises:
+        TableError: there is no FILE.cdb, or it is no constant database.
+    """
+    file = open_database(request, _SUFFIX)
+    try:
+        return CdbTable(request, file)
+    except OSError as error:
+        problem = f"open database {file.path}: {error.strerror}"
+    except _DamagedError:
+        problem = f"open database {file.path}: not a constant database"
+    file.close()
+    raise request.unusable(problem)

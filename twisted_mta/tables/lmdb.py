@@ -1,0 +1,143 @@
+"""``lmdb:FILE``: LMDB files ``FILE.lmdb`` that postmap(1) made.
+
+Flow: registry.py opens them.
+Sources: DATABASE_README(5), "lmdb"; lmdb_table(5); postmap(1); a running postmap(1).
+
+Updates are transactions, which an open file shows at once. postmap(1) turns LMDB's own locks off; fcntl(2) locks take their
+place.
+"""
+
+import os
+from typing import ClassVar
+
+import lmdb
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from twisted_mta.interfaces import ILookupTable
+from twisted_mta.model.text import to_wire
+from twisted_mta.tables.files import OpenFile, open_database
+from twisted_mta.tables.locked import LockedTable, TrailingNull
+from twisted_mta.tables.locks import FcntlLock
+from twisted_mta.tables.opening import TableRequest
+
+_SUFFIX = ".lmdb"
+
+_MOST_RESIZINGS = 5
+"""Times that one lookup follows the growth of the file: more than one means that it grew just then."""
+
+
+class _Environment:
+    """An LMDB environment; there must be no more than one for each file in a process, so tables share it."""
+
+    _open: ClassVar[dict[tuple[int, int], "_Environment"]] = {}
+
+    def __init__(self, path: str, inode: tuple[int, int]) -> None:
+        self._inode = inode
+        self._users = 0
+        self._lmdb = lmdb.open(path, subdir=False, readonly=True, lock=False, create=False)
+
+    @classmethod
+    def of(cls, file: OpenFile) -> "_Environment":
+        """The environment of a file, for one more user.
+
+        Raises:
+            lmdb.Error: it is no LMDB file.
+        """
+        status = os.fstat(file.descriptor)
+        inode = (status.st_dev, status.st_ino)
+        environment = cls._open.get(inode)
+        if environment is None:
+            environment = cls._open[inode] = cls(file.path, inode)
+        environment._users += 1
+        return environment
+
+    def get(self, key: bytes) -> bytes | None:
+        """Look up a key as it is.
+
+        Raises:
+            lmdb.Error: the file is damaged.
+        """
+        for _ in range(_MOST_RESIZINGS):
+            try:
+                with self._lmdb.begin() as transaction:
+                    found: bytes | None = transaction.get(key)
+                    return found
+            except lmdb.MapResizedError:
+                self._lmdb.set_mapsize(0)
+            except lmdb.BadValsizeError:
+                return None  # no key may be empty, or as long as this
+        raise lmdb.MapResizedError("grows all the time")
+
+    def close(self) -> None:
+        """One user less."""
+        self._users -= 1
+        if not self._users:
+            self._lmdb.close()
+            del self._open[self._inode]
+
+
+@implementer(ILookupTable)
+class LmdbTable(LockedTable):
+    """A table in an LMDB file."""
+
+    def __init__(self, request: TableRequest, file: OpenFile, environment: _Environment) -> None:
+        super().__init__(request)
+        self._file = file
+        self._file_lock = FcntlLock(file.descriptor)
+        self._environment = environment
+        self._keys = TrailingNull()
+
+    @property
+    def _lock(self) -> FcntlLock:
+        return self._file_lock
+
+    def lookup(self, key: str) -> str | Deferred[str | None] | None:
+        """Look up a key, at once unless there is a writer.
+
+        Raises:
+            TableError: the file cannot be read; the Deferred fails with the same.
+        """
+        lock = self._file_lock
+        try:
+            if not lock.acquire():
+                return self._later(key)
+            try:
+                return self._keys.find(self._environment.get, to_wire(key))
+            finally:
+                lock.release()
+        except (OSError, lmdb.Error) as error:
+            raise self._problem(key, f"error reading {self._file.path}: {_reason(error)}") from None
+
+    def changed(self) -> bool:
+        """Whether the file has been removed or replaced; what is written to it is seen at once."""
+        return self._file.replaced()
+
+    def close(self) -> None:
+        """Close the file; lookups that wait for a writer fail."""
+        super().close()
+        self._environment.close()
+        self._file.close()
+
+
+def open_lmdb(request: TableRequest) -> LmdbTable:
+    """Open ``lmdb:FILE``.
+
+    Raises:
+        TableError: there is no FILE.lmdb, or it is no LMDB file.
+    """
+    file = open_database(request, _SUFFIX)
+    lock = FcntlLock(file.descriptor)
+    try:
+        lock.wait()
+        environment = _Environment.of(file)
+        lock.release()
+    except (OSError, lmdb.Error) as error:
+        file.close()
+        raise request.unusable(f"open database {file.path}: {_reason(error)}") from None
+    return LmdbTable(request, file, environment)
+
+
+def _reason(error: Exception) -> str:
+    """What the library says of an error, without the file's name in front."""
+    return str(error.strerror) if isinstance(error, OSError) else str(error).rpartition(".lmdb: ")[2]
