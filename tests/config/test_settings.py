@@ -290,7 +290,7 @@ class ErrorTests(MainCfCase):
             "smtp_address_preference = ": "bad string length 0 < 1: smtp_address_preference = ",
             "smtp_address_verify_target = foo": 'bad protocol stage: "smtp_address_verify_target = foo"',
             "header_from_format = x": 'invalid setting: "header_from_format = x"',
-            "info_log_address_format = x": 'invalid setting: "info_log_address_format = x"',
+            "info_log_address_format = x": 'invalid parameter setting "info_log_address_format = x"',
             "mynetworks_style = HOST": 'unknown mynetworks mask style value "HOST" in "HOST"',
             "compatibility_level = 3.": 'malformed compatibility level syntax: "3."',
         }.items():

@@ -40,7 +40,7 @@ class LoggingRows(Rows, load=Load.GENERAL):
     info_log_address_format = choice(
         AddressFormat,
         "external",
-        'invalid setting: "{name} = {value}"',
+        'invalid parameter setting "{name} = {value}"',
         1,
         doc="Whether addresses in log lines are quoted as in headers (external), or not.",
     )
