@@ -4,6 +4,7 @@ Flow: twistd parses it and hands it to service.makeService.
 Sources: smtp(8) and master(5) for the names; twisted.python.usage.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +18,12 @@ DEFAULT_MAX_DELIVERIES = 2000
 
 
 class Options(usage.Options):
-    """Options of ``twistd smtpdeliver``; the results are attributes."""
+    """Options of ``twistd smtpdeliver``.
+
+    Attributes:
+        overrides: the ``-o`` options in order, as names and values.
+        words: the command line.
+    """
 
     synopsis = "[--config-directory DIR] [--service NAME] [--protocol smtp|lmtp] [--flags DORX] [-o name=value]..."
 
@@ -33,12 +39,19 @@ class Options(usage.Options):
         ["flags", "f", "", "Letters as in flags= of master.cf: D, O, R, X."],
         ["max-deliveries", "m", DEFAULT_MAX_DELIVERIES, "Deliveries at a time; more of them wait.", int],
         ["control-socket", None, None, "Where smtpdeliver-spawn hands over connections."],
+        ["worker", None, 0, "Be a worker that a supervisor gave so many sockets; not for use by hand.", int],
     ]
 
     def __init__(self) -> None:
         """Start with no overrides."""
         super().__init__()
         self.overrides: list[tuple[str, str]] = []
+        self.words: list[str] = []
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the command line, and keep it for workers, which get the same."""
+        self.words = list(options or ())
+        super().parseOptions(options)
 
     def opt_override(self, text: str) -> None:
         """Set a parameter over main.cf: name=value."""

@@ -1,5 +1,8 @@
 """The resident service: from the private socket to the reply.
 
+Without root's rights it is one process, which takes up changes of the configuration itself. Started as root it is a supervisor,
+which has workers do that (see postfix/supervisor.py).
+
 Flow: twistd calls `makeService`; the queue manager's requests arrive at a DeliveryListener, which delivers them with the
 generation in force.
 Sources: twisted.application.service; master(8) and postfix(1) for what a daemon does at start, reload and stop.
@@ -7,25 +10,38 @@ Sources: twisted.application.service; master(8) and postfix(1) for what a daemon
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogPublisher
 
 from twisted_mta.config.errors import ConfigError
+from twisted_mta.config.settings import Settings
 from twisted_mta.generations import Generation, GenerationLoader
 from twisted_mta.model.events import ConfigurationProblem, ConfigurationWarning, Event
 from twisted_mta.observe.maillog import line_of
 from twisted_mta.options import Options
+from twisted_mta.postfix.accepting import Acceptor
 from twisted_mta.postfix.handoff import HandoffListener
-from twisted_mta.postfix.listening import ListenError, PrivateSocket
+from twisted_mta.postfix.listening import (
+    BoundSocket,
+    ListenError,
+    PrivateSocket,
+    SocketWatch,
+    bind_socket,
+    make_directory,
+)
 from twisted_mta.postfix.postlog import LogWriter, open_log, twisted_log_bridge
 from twisted_mta.postfix.privileges import MailOwner, PrivilegeError, become, find_mail_owner
 from twisted_mta.postfix.requests import DeliveryListener
+from twisted_mta.postfix.supervisor import CHANGED, FIRST_SOCKET_FD, READY, STATUS_FD, Supervisor, worker_command
 
 GRACE_SECONDS = 8.0
 """After SIGTERM, deliveries in flight have so long to end; what does not end is tried again by the queue manager."""
@@ -37,8 +53,8 @@ SETTLING_SECONDS = 1.0
 """A file that is younger may be just being written: what is wrong with it does not count yet."""
 
 
-class DeliveryService(Service):
-    """The resident service: from the private socket to the reply."""
+class PostfixService(Service):
+    """What the service has in common, as one process, as supervisor and as worker."""
 
     def __init__(self, options: Options, reactor: Any) -> None:
         """Prepare; nothing is opened yet.
@@ -52,8 +68,6 @@ class DeliveryService(Service):
         self._loader = GenerationLoader(options, reactor, self.emit)
         self._generation: Generation | None = None
         self._log: LogWriter | None = None
-        self._listener: DeliveryListener | None = None
-        self._looked_at = 0.0
 
     def emit(self, event: Event) -> None:
         """Log an event."""
@@ -63,18 +77,14 @@ class DeliveryService(Service):
     # ---- start ----
 
     def privilegedStartService(self) -> None:
-        """Open what may need root: the log and the socket; then be root no more.
+        """Open what may need root, and do what is to be done as root.
 
         Raises:
             SystemExit: it cannot start; the text says why.
         """
         try:
             generation = self._take(self._load_first())
-            settings = generation.settings
-            self._loader.refuse_if_master_serves(settings)
-            owner = find_mail_owner(settings)
-            self._listen(generation, owner)
-            become(owner, settings.queue_directory)
+            self.begin(generation, find_mail_owner(generation.settings))
         except ConfigError as error:
             raise SystemExit(f"smtpdeliver: {error.describe()}") from error
         except (ListenError, PrivilegeError) as error:
@@ -106,32 +116,20 @@ class DeliveryService(Service):
             self.emit(ConfigurationProblem(generation.problem))
         return generation
 
-    def _listen(self, generation: Generation, owner: MailOwner) -> None:
-        settings, options, reactor = generation.settings, self._options, self._reactor
-        listener = DeliveryListener(
-            generation.agent,
-            generation.open,
-            self._loader.version(settings),
-            reactor,
-            self.emit,
-            max_deliveries=options["max-deliveries"],
-            ipc_timeout_seconds=settings.ipc_timeout,
-            daemon_timeout_seconds=settings.daemon_timeout,
-        )
-        path = os.path.join(settings.queue_directory, "private", options["service"])
-        private = PrivateSocket(reactor, reactor, path, listener, self.emit)
-        private.start()
-        listener.brought_by(private)
-        if options["control-socket"]:
-            handoff = HandoffListener(
-                reactor, reactor, options["control-socket"], listener, self.emit, sender_uids={0, owner.uid}
-            )
-            handoff.start()
-            listener.brought_by(handoff)
-        listener.before_request = self._look_for_changes
-        if self._log is not None:
-            self._log.congested = listener.hold
-        self._listener = listener
+    def begin(self, generation: Generation, owner: MailOwner) -> None:
+        """Do what this kind of service is for; root's rights, if there are any, are still there.
+
+        Raises:
+            ConfigError, ListenError, PrivilegeError: it cannot.
+        """
+        raise NotImplementedError
+
+    def socket_paths(self, settings: Settings) -> list[str]:
+        """Where it listens: for the queue manager, and perhaps for smtpdeliver-spawn."""
+        paths = [os.path.join(settings.queue_directory, "private", self._options["service"])]
+        if self._options["control-socket"]:
+            paths.append(self._options["control-socket"])
+        return paths
 
     def startService(self) -> None:
         """Mind the signals: SIGTERM ends with status 0 once deliveries are done, SIGHUP loads the configuration again."""
@@ -150,6 +148,60 @@ class DeliveryService(Service):
     def _terminate(self) -> None:
         if self.running:
             self._reactor.stop()
+
+    def reload(self) -> None:
+        """Read the configuration again, main.cf and master.cf, for requests that come from now on."""
+        raise NotImplementedError
+
+
+class DeliveryService(PostfixService):
+    """Delivers: as the one process, or as a worker with the sockets of its supervisor."""
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            options: the command line.
+            reactor: runs it.
+        """
+        super().__init__(options, reactor)
+        self._listener: DeliveryListener | None = None
+        self._looked_at = 0.0
+
+    def begin(self, generation: Generation, owner: MailOwner) -> None:
+        """Listen, and be root no more."""
+        settings, reactor = generation.settings, self._reactor
+        listener = DeliveryListener(
+            generation.agent,
+            generation.open,
+            self._loader.version(settings),
+            reactor,
+            self.emit,
+            max_deliveries=self._options["max-deliveries"],
+            ipc_timeout_seconds=settings.ipc_timeout,
+            daemon_timeout_seconds=settings.daemon_timeout,
+        )
+        listener.before_request = self._look_for_changes
+        if self._log is not None:
+            self._log.congested = listener.hold
+        self._listener = listener
+        self.listen(listener, settings, owner)
+        become(owner, settings.queue_directory)
+
+    def listen(self, listener: DeliveryListener, settings: Settings, owner: MailOwner) -> None:
+        """Bring connections to the listener, from sockets that keep their names."""
+        self._loader.refuse_if_master_serves(settings)
+        path, *control = self.socket_paths(settings)
+        private = PrivateSocket(self._reactor, self._reactor, path, listener, self.emit)
+        private.start()
+        listener.brought_by(private)
+        for path in control:
+            handoff = self._handoff(path, listener, owner)
+            handoff.start()
+            listener.brought_by(handoff)
+
+    def _handoff(self, path: str, listener: DeliveryListener, owner: MailOwner) -> HandoffListener:
+        return HandoffListener(self._reactor, self._reactor, path, listener, self.emit, sender_uids={0, owner.uid})
 
     # ---- later ----
 
@@ -187,8 +239,101 @@ class DeliveryService(Service):
         return listener.stop(GRACE_SECONDS)
 
 
+class WorkerService(DeliveryService):
+    """Delivers with one generation, from the sockets of its supervisor, and tells it when there is another one to be loaded."""
+
+    def listen(self, listener: DeliveryListener, settings: Settings, owner: MailOwner) -> None:
+        """Bring connections to the listener, from the sockets of the supervisor."""
+        reactor = self._reactor
+        for number, path in enumerate(self.socket_paths(settings)[: self._options["worker"]]):
+            inherited = socket.socket(fileno=FIRST_SOCKET_FD + number)
+            factory = listener if number == 0 else self._handoff(path, listener, owner)
+            acceptor = Acceptor(reactor, reactor, inherited, factory, self.emit, path)
+            acceptor.start()
+            listener.brought_by(acceptor)
+
+    def startService(self) -> None:
+        """Tell the supervisor that all is well, and end with it."""
+        super().startService()
+        os.set_blocking(STATUS_FD, False)
+        self._say(READY)
+        self._parent = os.getppid()
+        LoopingCall(self._look_after_parent).start(LOOK_SECONDS, now=False)
+
+    def _look_after_parent(self) -> None:
+        if os.getppid() != self._parent:
+            self._terminate()
+
+    def reload(self) -> None:
+        """Leave it to the supervisor, which gets the same signal from whoever reloads all."""
+
+    def _renew(self, *, master_cf: bool) -> None:
+        self._say(CHANGED)
+
+    def _say(self, word: bytes) -> None:
+        try:
+            os.write(STATUS_FD, word)
+        except OSError:
+            # The supervisor is gone, or has not heard the last word yet.
+            return
+
+
+class SupervisorService(PostfixService):
+    """Keeps root's rights and the sockets, and has workers deliver."""
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            options: the command line.
+            reactor: runs it.
+        """
+        super().__init__(options, reactor)
+        self._supervisor = Supervisor(reactor, worker_command(options.words), self.emit)
+        self._bound: list[BoundSocket] = []
+        self._watches: list[SocketWatch] = []
+
+    def begin(self, generation: Generation, owner: MailOwner) -> None:
+        """Bind the sockets, and start the first worker."""
+        settings = generation.settings
+        self._loader.refuse_if_master_serves(settings)
+        for path in self.socket_paths(settings):
+            make_directory(path)
+            bound = bind_socket(path)
+            watch = SocketWatch(self._reactor, bound, self.emit, partial(self._restored, len(self._bound)))
+            watch.start()
+            self._bound.append(bound)
+            self._watches.append(watch)
+        os.umask(0o077)
+        os.chdir(settings.queue_directory)
+        self._supervisor.serve([bound.socket for bound in self._bound])
+
+    def _restored(self, number: int, bound: BoundSocket) -> None:
+        """A socket had lost its name, and another one has taken its place: the workers need it."""
+        former, self._bound[number] = self._bound[number], bound
+        self._supervisor.serve([each.socket for each in self._bound])
+        former.socket.close()
+
+    def reload(self) -> None:
+        """Have a new worker read the configuration; requests wait for it."""
+        self._supervisor.renew(at_once=True)
+
+    def stopService(self) -> Deferred[None]:
+        """End the workers; each finishes what is in flight, within the grace period."""
+        super().stopService()
+        for watch in self._watches:
+            watch.stop()
+        for bound in self._bound:
+            bound.remove_name()
+        return self._supervisor.stop()
+
+
 def makeService(options: Options) -> Service:
     """What twistd runs."""
     from twisted.internet import reactor
 
+    if options["worker"]:
+        return WorkerService(options, reactor)
+    if os.geteuid() == 0:
+        return SupervisorService(options, reactor)
     return DeliveryService(options, reactor)

@@ -453,10 +453,10 @@ class StopTests(ListenerTestCase):
         self.successResultOf(self.listener.stop(10))
 
     def test_what_is_in_flight_ends(self) -> None:
-        """Deliveries finish and their replies go out first; who waits is closed."""
+        """Deliveries finish and their replies go out first; who waits is greeted: to hang up would hold all mail back."""
         first, second, third = self.requesting(), self.requesting(), self.connect()
         stopped, again = self.listener.stop(10), self.listener.stop(10)
-        self.assertTrue(third.hung_up)
+        self.assertEqual((third.got, third.hung_up), ([GREETING], False))
         third.close()
         self.agent.pending[0].callback(FinalStatus(True))
         self.agent.pending[1].callback(FinalStatus(True))

@@ -82,6 +82,14 @@ class RequestOverdue(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLost(Event):
+    """A worker process ended without being told to; another one takes its place."""
+
+    pid: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class SocketRestored(Event):
     """The name of a listening socket was removed or replaced, and stands for that socket again."""
 

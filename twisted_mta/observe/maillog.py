@@ -27,6 +27,7 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
         _WARNING,
         "{queue_id}: no result after {seconds} seconds, the queue manager is asked to try again",
     ),
+    events.WorkerLost: (_WARNING, "worker process {pid}: {problem}"),
     events.SocketRestored: (_WARNING, "{path} was removed or replaced: listening there again"),
     events.SocketTaken: (
         _ERROR,

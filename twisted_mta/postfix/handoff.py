@@ -28,7 +28,7 @@ from zope.interface import implementer
 from twisted_mta.model.events import Emit, HandoffRefused
 from twisted_mta.postfix.accepting import adopt
 from twisted_mta.postfix.deadlines import DeadlineQueue
-from twisted_mta.postfix.listening import EVERYBODY, PrivateSocket
+from twisted_mta.postfix.listening import EVERYBODY, PrivateSocket, make_directory
 
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 _ACCEPTED = b"\0"
@@ -79,13 +79,7 @@ class HandoffListener(Factory):
         Raises:
             ListenError: it is not possible there, or somebody else listens.
         """
-        directory = os.path.dirname(self._path)
-        if not os.path.isdir(directory):
-            try:
-                os.mkdir(directory)
-                os.chmod(directory, 0o755)
-            except OSError:
-                pass  # what follows from it is told by the socket
+        make_directory(self._path)
         self._socket.start()
 
     def stop(self) -> None:

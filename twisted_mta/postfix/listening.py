@@ -104,6 +104,17 @@ def bind_socket(path: str, mode: int = EVERYBODY) -> BoundSocket:
     return BoundSocket(listening, path, made.st_dev, made.st_ino)
 
 
+def make_directory(path: str) -> None:
+    """Make the directory that a socket is to be in, if it is missing and its own directory is there; others may enter it."""
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        try:
+            os.mkdir(directory)
+            os.chmod(directory, 0o755)
+        except OSError:
+            pass  # what follows from it is told when the socket is made
+
+
 def _refuse_if_in_use(path: str) -> None:
     try:
         is_socket = stat.S_ISSOCK(os.lstat(path).st_mode)

@@ -159,7 +159,9 @@ class DeliveryListener(Factory):
         self._sources.append(source)
 
     def stop(self, grace_seconds: float) -> Deferred[None]:
-        """Take no more requests, and close what was not greeted.
+        """Take no more requests but those of connections that wait to be greeted.
+
+        To hang up on these would make the queue manager hold all mail of the transport back for a minute; it keeps two at most.
 
         A delivery that outlasts the grace is left alone: it ends by itself, or with the process, and its mail is tried again.
 
@@ -172,9 +174,8 @@ class DeliveryListener(Factory):
             self._stopping = True
             for source in self._sources:
                 source.stop()
-            for waiting in self._waiting:
-                self._waiting.discard(waiting)
-                _hang_up(waiting)
+            while self._waiting:
+                self._greet(self._waiting.pop())
             for replied in self._replied:
                 replied.transport.loseConnection()
             self._grace = self._clock.callLater(grace_seconds, self._stopped)
