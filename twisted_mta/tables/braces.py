@@ -40,8 +40,10 @@ def inner_text(text: str) -> str:
     """What stands between the braces of ``{ text }``, without white space at its ends.
 
     Raises:
-        BracesError: there is no closing brace, or something behind it.
+        BracesError: there is no opening or no closing brace, or something behind that.
     """
+    if not text.startswith("{"):
+        raise BracesError(f"no '{{' at start of text in \"{text}\"")
     end = end_of_braces(text)
     if not end:
         raise BracesError(f"missing '}}' in \"{text}\"")

@@ -3,9 +3,9 @@
 Flow: registry.py opens them.
 Sources: DATABASE_README(5), "cdb"; cdb(5); a running postmap(1).
 
-The file begins with 256 pairs (position, slots) of hash tables. Each slot is a pair (hash, position of a record). A record is the
-lengths of key and value, the key, and the value. All numbers have 32 bits, the lowest octet first. postmap(1) replaces the file by
-a new one, so an open one stays as it was. It is read, not mapped: nothing breaks if somebody cuts it all the same.
+The file begins with 256 pairs (position, slots) of hash tables. Each slot is a pair (hash, position of a record). A record is
+the lengths of key and value, the key, and the value. All numbers have 32 bits, the lowest octet first. postmap(1) replaces the
+file by a new one, so an open one stays as it was. It is read, not mapped: nothing breaks if somebody cuts it all the same.
 """
 
 import os

@@ -1,0 +1,234 @@
+"""The rules of regexp and pcre tables: ``[!]/pattern/flags text``, ``if [!]/pattern/flags`` and ``endif``.
+
+Flow: pattern_table.py gives the lines, and applies the rules to keys.
+Sources: regexp_table(5), pcre_table(5); the texts are those of a running postmap(1).
+
+All is read as bytes: a delimiter is one byte, and patterns know no other characters.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from twisted_mta.model.text import to_text, to_wire
+from twisted_mta.tables.patterns import Dialect, Pattern, PatternError
+from twisted_mta.tables.replacement import Replacement, ReplacementError, parse_replacement
+from twisted_mta.tables.rule_source import RuleLine
+
+Warn = Callable[[str], None]
+Rule = Callable[[bytes], str | None]
+"""Gives the text for a key; None: the rule does not apply."""
+
+_HEAD = re.compile(rb"[!\s]*")
+_OPTIONS = re.compile(rb"[^\s!]*")
+_ALL_OPTIONS = re.compile(rb"\S*")
+_KEYWORD = re.compile(rb"(if|endif)(?![a-z0-9])", re.IGNORECASE)
+_WORD = re.compile(rb"[A-Za-z0-9]")
+
+
+class _RuleError(Exception):
+    """A rule that is not used; its text says why."""
+
+
+@dataclass(slots=True)
+class Test:
+    """A pattern, and whether it must match or must not."""
+
+    pattern: Pattern
+    negated: bool
+    place: str
+    warn: Warn
+
+    def __call__(self, subject: bytes) -> bool | None:
+        """Whether the test is passed; None: there is no telling, so the rule does not apply."""
+        try:
+            return self.pattern.test(subject) != self.negated
+        except PatternError as error:
+            self.warn(f"{self.place}: {error}")
+            return None
+
+
+@dataclass(slots=True)
+class ConstantRule:
+    """A rule whose text has no groups; all tests must be passed."""
+
+    tests: Sequence[Test]
+    text: str
+
+    def __call__(self, subject: bytes) -> str | None:
+        """The text if all tests are passed."""
+        for test in self.tests:
+            if not test(subject):
+                return None
+        return self.text
+
+
+@dataclass(slots=True)
+class GroupsRule:
+    """A rule whose text has groups of its pattern; there may be one more test."""
+
+    pattern: Pattern
+    further: Sequence[Test]
+    replacement: Replacement
+    place: str
+    warn: Warn
+
+    def __call__(self, subject: bytes) -> str | None:
+        """The text with its groups filled in, if the pattern matches and the further tests are passed."""
+        try:
+            groups = self.pattern.search(subject)
+        except PatternError as error:
+            self.warn(f"{self.place}: {error}")
+            return None
+        if groups is None or not all(test(subject) for test in self.further):
+            return None
+        return self.replacement.fill(groups)
+
+
+@dataclass(slots=True)
+class Block:
+    """Rules between ``if`` and ``endif``; the table itself is a block without condition."""
+
+    rules: list[Rule] = field(default_factory=list)
+    condition: Test | None = None
+    place: str = ""
+
+    def __call__(self, subject: bytes) -> str | None:
+        """The text of the first rule that applies."""
+        if self.condition is not None and not self.condition(subject):
+            return None
+        for rule in self.rules:
+            text = rule(subject)
+            if text is not None:
+                return text
+        return None
+
+
+def parse_rules(lines: Sequence[RuleLine], dialect: Dialect, warn: Warn) -> Block:
+    """Read the rules of a table; those that are wrong are left out, with a warning."""
+    blocks = [Block()]
+    for line in lines:
+        text = to_wire(line.text)
+        try:
+            keyword = _KEYWORD.match(text)
+            if keyword is None:
+                if _WORD.match(text):
+                    raise _RuleError("ignoring unrecognized request")
+                blocks[-1].rules.append(_RuleReader(text, line.place, dialect, warn).rule())
+            elif keyword[0].lower() == b"if":
+                block = _RuleReader(text[keyword.end() :], line.place, dialect, warn).block()
+                blocks[-1].rules.append(block)
+                blocks.append(block)
+            elif len(blocks) == 1:
+                raise _RuleError("ignoring ENDIF without matching IF")
+            else:
+                blocks.pop()
+                if text[keyword.end() :].strip():
+                    raise _RuleError("ignoring extra text after ENDIF")
+        except _RuleError as error:
+            warn(f"{line.place}: {error}")
+    for block in reversed(blocks[1:]):
+        warn(f"{block.place}: IF has no matching ENDIF")
+    return blocks[0]
+
+
+class _RuleReader:
+    """Reads one rule."""
+
+    def __init__(self, text: bytes, place: str, dialect: Dialect, warn: Warn) -> None:
+        self._text = text
+        self._place = place
+        self._dialect = dialect
+        self._warn = warn
+        self._at = 0
+
+    def rule(self) -> Rule:
+        """Read ``[!]/pattern/flags[!/pattern/flags] text``.
+
+        Raises:
+            _RuleError: the rule cannot be used.
+        """
+        tests = [self._test()]
+        if self._dialect.second_pattern and self._text.startswith(b"!", self._at):
+            tests.append(self._test())
+        text = self._text[self._at :].strip()
+        if not text:
+            self._tell("no replacement text: using empty string")
+        first, *further = tests
+        replacement = self._replacement(text, first)
+        if not replacement.groups:
+            return ConstantRule(tests, replacement.constant)
+        return GroupsRule(first.pattern, further, replacement, self._place, self._warn)
+
+    def block(self) -> Block:
+        """Read the condition behind ``if``.
+
+        Raises:
+            _RuleError: the condition cannot be used.
+        """
+        test = self._test()
+        extra = self._text[self._at :].strip()
+        if extra:
+            self._tell(f'ignoring extra text after IF statement: "{to_text(extra)}"')
+            self._tell("do not prepend whitespace to statements between IF and ENDIF")
+        return Block(condition=test, place=self._place)
+
+    def _tell(self, problem: str) -> None:
+        self._warn(f"{self._place}: {problem}")
+
+    def _test(self) -> Test:
+        text = self._text
+        start = _HEAD.match(text, self._at).end()  # type: ignore[union-attr]  # it matches the empty text, too
+        negated = text.count(b"!", self._at, start) % 2 == 1
+        if start == len(text):
+            raise _RuleError("no regexp: skipping this rule")
+        end = _end_of_pattern(text, start)
+        if not end:
+            delimiter = to_text(text[start : start + 1])
+            raise _RuleError(f'no closing regexp delimiter "{delimiter}": {self._dialect.skipping} this rule')
+        letters = _OPTIONS if self._dialect.second_pattern else _ALL_OPTIONS
+        letters_end = letters.match(text, end + 1).end()  # type: ignore[union-attr]  # likewise
+        options = self._options(to_text(text[end + 1 : letters_end]))
+        self._at = letters_end
+        try:
+            pattern = self._dialect.compile(text[start + 1 : end], options)
+        except PatternError as error:
+            raise _RuleError(str(error)) from None
+        return Test(pattern, negated, self._place, self._warn)
+
+    def _options(self, letters: str) -> int:
+        options = self._dialect.default
+        for letter in letters:
+            if letter in self._dialect.obsolete:
+                self._tell(f'ignoring obsolete regexp option "{letter}"')
+            elif letter in self._dialect.options:
+                options ^= self._dialect.options[letter]
+            else:
+                raise _RuleError(f'unknown regexp option "{letter}": skipping this rule')
+        return options
+
+    def _replacement(self, text: bytes, test: Test) -> Replacement:
+        try:
+            replacement = parse_replacement(text)
+        except ReplacementError as error:
+            if error.cause:
+                self._tell(error.cause)
+            raise _RuleError(f"{error.problem}: skipping this rule") from None
+        if replacement.groups and test.negated:
+            raise _RuleError("$number found in negative match replacement text: skipping this rule")
+        if replacement.groups > test.pattern.groups:
+            raise _RuleError(f'out of range replacement index "{replacement.groups}": skipping this rule')
+        return replacement
+
+
+def _end_of_pattern(text: bytes, start: int) -> int:
+    """Where the delimiter at `start` stands again; a backslash protects what is behind it. 0: nowhere."""
+    delimiter = text[start]
+    at = start + 1
+    while at < len(text):
+        if text[at] == ord("\\"):
+            at += 1
+        elif text[at] == delimiter:
+            return at
+        at += 1
+    return 0
