@@ -63,7 +63,7 @@ def read_rules(request: TableRequest) -> RuleSource:
             texts = [inner_text(item) for item in split_items(inner_text(request.name))]
         except BracesError as error:
             raise request.unusable(f"{request.type} map: {error.problem}") from None
-        return RuleSource(tuple(RuleLine(text, f"{where}, line {n}") for n, text in enumerate(texts, 1)), None)
+        return RuleSource(tuple(RuleLine(text, f"{where}, line {n}") for n, text in enumerate(texts, 1) if text), None)
     file, data = read_text_table(request)
     lines = logical_lines(to_text(data), file.path, request.warn)
     return RuleSource(
