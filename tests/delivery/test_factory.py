@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.kit.network import NEVER, MemoryDialer, Unreachable
+from tests.kit.network import NEVER, Host, MemoryDialer, Unreachable
 from tests.kit.script import Script
 from tests.session.shell import SECONDS
 from twisted_mta.delivery.dial import DialError
@@ -33,7 +33,11 @@ class DestinationFactoryTests(SynchronousTestCase):
         """Three hosts."""
         self.clock = Clock()
         self.events: list[Event] = []
-        hosts = {GOOD.address: Script(), DEAD.address: Unreachable(ECONNREFUSED), SILENT.address: NEVER}
+        hosts: dict[str, Host] = {
+            GOOD.address: Script(),
+            DEAD.address: Unreachable(ECONNREFUSED),
+            SILENT.address: NEVER,
+        }
         self.dialer = MemoryDialer(self.clock, hosts)
         parts = SessionParts(
             DialogSettings(hello_name="client.test"),

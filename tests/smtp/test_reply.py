@@ -25,8 +25,8 @@ def read(*pieces: bytes, limit: int = 2048, utf8: bool = True) -> list[Read]:
     found: list[Read] = []
     for piece in pieces:
         for item in lines.feed(piece):
-            taken = assembler.add(item) if isinstance(item, str) else [item]
-            found += taken if isinstance(taken, list) else [taken]
+            taken = assembler.add(item) if isinstance(item, str) else (item,)
+            found += [taken] if isinstance(taken, Reply | EndlessLine) else taken
     return found
 
 

@@ -12,11 +12,13 @@ Sources: RFC 5321 sections 4.2 and 4.5.3.1.5; RFC 2034 section 4; RFC 3463 secti
 
 import codecs
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 _ENHANCED_STATUS = re.compile(r"[0-9]{3}. *([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |\Z)", re.DOTALL)
-_REPLY_LINE = re.compile(r"([0-9]{3})([- ]|\Z)")
+_CONTINUED = re.compile(r"[0-9]{3}-")
+_LAST = re.compile(r"[0-9]{3}(?: |\Z)")
 _PLAIN_LINES = re.compile(rb"(?:[ -~]*\r\n)+")
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -195,13 +197,13 @@ class ReplyAssembler:
         self._dropping = False
         self._garbage = 0
 
-    def add(self, line: str) -> Reply | EndlessLine | list[Trouble]:
+    def add(self, line: str) -> Reply | EndlessLine | Sequence[Trouble]:
         """Take a line.
 
         Returns:
             The reply that it completes; EndlessLine if the reply is beyond all measure; else the trouble it makes, mostly none.
         """
-        trouble: list[Trouble] = []
+        trouble: Sequence[Trouble] = ()
         self._seen += len(line) + 2
         if self._seen > REPLY_OCTETS_LIMIT:
             return EndlessLine()
@@ -211,17 +213,13 @@ class ReplyAssembler:
                 self._stored += len(line) + 1
         elif not self._dropping:
             self._dropping = True
-            trouble.append(OverlongReply("\n".join(self._lines)[:30]))
-        match = _REPLY_LINE.match(line)
-        if match is None:
+            trouble = (OverlongReply("\n".join(self._lines)[:30]),)
+        if _CONTINUED.match(line):
+            return trouble
+        if not _LAST.match(line):
             self._garbage += 1
-            if self._garbage > GARBAGE_LINES_LIMIT:
-                return EndlessLine()
-            trouble.append(GarbageLine(line))
-            return trouble
-        if match[2] == "-":
-            return trouble
-        reply = Reply(int(match[1]), enhanced_status(line), "\n".join(self._lines), self._garbage > 0)
+            return EndlessLine() if self._garbage > GARBAGE_LINES_LIMIT else (*trouble, GarbageLine(line))
+        reply = Reply(int(line[:3]), enhanced_status(line), "\n".join(self._lines), self._garbage > 0)
         self._reset()
         return reply
 

@@ -29,6 +29,7 @@ from twisted_mta.smtp.actions import (
     Breakage,
     ConnectionBrokenError,
     Dialog,
+    Finding,
     MessageFailed,
     MessageTaken,
     Milestone,
@@ -55,8 +56,8 @@ LONG_IDLE_SECONDS = 10
 """After a longer pause the group is flushed, whatever its length."""
 
 
-class State(enum.Enum):
-    """What a cursor stands on."""
+class State(enum.IntEnum):
+    """What a cursor stands on; numbers, because they are looked up in tables for every command and reply."""
 
     XFORWARD_NAME = enum.auto()
     XFORWARD_PROTO = enum.auto()
@@ -81,6 +82,8 @@ _PHASES = {
 }
 
 
+_AWAITED = {state: AwaitReply(phase) for state, phase in _PHASES.items()}
+
 _FIXED_COMMANDS = {
     State.DATA: b"DATA",
     State.DOT: b".",
@@ -88,6 +91,8 @@ _FIXED_COMMANDS = {
     State.QUIT: b"QUIT",
     State.LAST: b"",
 }
+
+_Found = tuple[Finding | Note, ...]
 
 
 class Ending(enum.Enum):
@@ -160,6 +165,7 @@ class Transaction:
         self._data_refused = False
         self._dot_garbled = False
         self._quit_in_pipeline = False
+        self._must_drop = False
         self._idle_seconds = 0.0
         self._group = bytearray()
 
@@ -178,10 +184,12 @@ class Transaction:
         if not self._named:
             return TransactionEnd(Ending.OPEN)
         while self._receive is not State.LAST:
-            command, after = yield from self._build()
+            if self._send is State.MAIL:
+                yield from self._before_mail()
+            command, after = self._build()
             if self._must_synchronise(command):
-                dropped = yield from self._collect_replies()
-                if dropped:
+                yield from self._collect_replies()
+                if self._must_drop:
                     return TransactionEnd(Ending.DROPPED)
                 if self._course_is_lost():
                     command, after = b"RSET", self._after_end
@@ -195,7 +203,8 @@ class Transaction:
             self._group += b"\r\n"
             self._outstanding += 1
             self._send = after
-        yield from self._flush()
+        if self._group:
+            yield self._flush()
         return TransactionEnd(Ending.OPEN if self._keep_open else Ending.CLOSED)
 
     # ---- building commands ----
@@ -205,7 +214,13 @@ class Transaction:
             return State.XFORWARD_NAME
         return State.XFORWARD_PROTO if self._xforward[1] else State.MAIL
 
-    def _build(self) -> Dialog[tuple[bytes, State]]:
+    def _before_mail(self) -> _Found:
+        encoding = self._request.encoding
+        if self._capabilities.offers(Feature.EIGHTBITMIME) and encoding.lower() not in ("", "7bit", "8bit"):
+            return Milestone.SET_UP, Note(events.UnknownEncoding(self._request.queue_id, encoding))
+        return (Milestone.SET_UP,)
+
+    def _build(self) -> tuple[bytes, State]:
         """The command of the state to be sent, and the state that follows it."""
         state = self._send
         if state is State.RCPT:
@@ -214,10 +229,6 @@ class Transaction:
             command = commands.rcpt_to(recipient, self._request, self._capabilities, self._settings)
             return command, State.RCPT if self._next < len(self._named) else self._after_recipients
         if state is State.MAIL:
-            yield Milestone.SET_UP
-            encoding = self._request.encoding
-            if self._capabilities.offers(Feature.EIGHTBITMIME) and encoding.lower() not in ("", "7bit", "8bit"):
-                yield Note(events.UnknownEncoding(self._request.queue_id, encoding))
             return commands.mail_from(self._request, self._capabilities, self._settings), State.RCPT
         if state is State.XFORWARD_NAME:
             return self._xforward[0], State.XFORWARD_PROTO if self._xforward[1] else State.MAIL
@@ -237,10 +248,10 @@ class Transaction:
             return False
         return len(self._group) + len(command) + 2 > GROUP_OCTETS
 
-    def _flush(self) -> Dialog[None]:
-        if self._group:
-            yield Write(bytes(self._group))
-            self._group.clear()
+    def _flush(self) -> Write:
+        group = bytes(self._group)
+        self._group.clear()
+        return Write(group)
 
     def _send_content(self) -> Dialog[bool]:
         """Send the content; True if the connection was lost, and a refusal was its last word."""
@@ -265,93 +276,97 @@ class Transaction:
 
     # ---- reading replies ----
 
-    def _collect_replies(self) -> Dialog[bool]:
-        """Read all replies that are outstanding; True if the connection must be dropped."""
-        while self._outstanding and self._receive is not State.LAST:
-            yield from self._flush()
-            reply = yield AwaitReply(_PHASES[self._receive])
+    def _collect_replies(self) -> Dialog[None]:
+        """Read all replies that are outstanding, unless the connection must be dropped."""
+        while self._outstanding and self._receive is not State.LAST and not self._must_drop:
+            if self._group:
+                yield self._flush()
+            state = self._receive
+            reply = yield _AWAITED[state]
             assert reply is not None
             self._idle_seconds = 0.0
-            state = self._receive
-            if state is State.RCPT:
-                yield from self._take_rcpt(reply)
-            elif state is State.DOT:
-                yield from self._take_dot(reply)
-                if self._receive is State.DOT:
-                    continue  # LMTP: further replies to the same dot
-            elif state is State.MAIL:
-                yield from self._take_mail(reply)
-            elif state is State.DATA:
-                if (yield from self._take_data(reply)):
-                    return True
-            elif state is State.ABORT:
-                self._receive = self._after_settled()
-            elif state is State.QUIT:
-                self._receive = State.LAST
-            else:
-                yield from self._take_xforward(state, reply)
-            self._outstanding -= 1
-        return False
+            yield from self._take(state, reply)
+            if state is not State.DOT or self._receive is not State.DOT:
+                self._outstanding -= 1  # else LMTP: there are further replies to the same dot
 
-    def _take_xforward(self, state: State, reply: Reply) -> Dialog[None]:
+    def _take(self, state: State, reply: Reply) -> _Found:
+        """What a reply means; the receiving cursor moves on."""
+        if state is State.RCPT:
+            return self._take_rcpt(reply)
+        if state is State.DOT:
+            return self._take_dot(reply)
+        if state is State.MAIL:
+            return self._take_mail(reply)
+        if state is State.DATA:
+            return self._take_data(reply)
+        if state is State.ABORT:
+            self._receive = self._after_settled()
+            return ()
+        if state is State.QUIT:
+            self._receive = State.LAST
+            return ()
+        return self._take_xforward(state, reply)
+
+    def _take_xforward(self, state: State, reply: Reply) -> _Found:
         more = state is State.XFORWARD_NAME and self._xforward[1]
         self._receive = State.XFORWARD_PROTO if more else State.MAIL
-        if not reply.is_positive:
-            yield Note(events.XforwardRefused(self._peer.relay, reply.one_line, _PHASES[state].command))
+        if reply.is_positive:
+            return ()
+        return (Note(events.XforwardRefused(self._peer.relay, reply.one_line, _PHASES[state].command)),)
 
-    def _take_mail(self, reply: Reply) -> Dialog[None]:
+    def _take_mail(self, reply: Reply) -> _Found:
         self._receive = State.RCPT
-        if not reply.is_positive:
-            self._mail_refused = True
-            yield MessageFailed(said(self._peer, reply, phases.MAIL))
+        if reply.is_positive:
+            return ()
+        self._mail_refused = True
+        return (MessageFailed(said(self._peer, reply, phases.MAIL)),)
 
-    def _take_rcpt(self, reply: Reply) -> Dialog[None]:
+    def _take_rcpt(self, reply: Reply) -> _Found:
         index = self._named[self._replied]
         self._replied += 1
         if self._replied == len(self._named):
             self._receive = self._after_recipients
         if self._mail_refused:
-            return
+            return ()
         if not reply.is_positive:
-            yield RecipientFailed(index, said(self._peer, reply, phases.RCPT))
-            return
+            return (RecipientFailed(index, said(self._peer, reply, phases.RCPT)),)
         self._accepted.append(index)
-        if self._stops_at_rcpt:
-            yield RecipientTaken(index, reply)
+        return (RecipientTaken(index, reply),) if self._stops_at_rcpt else ()
 
-    def _take_data(self, reply: Reply) -> Dialog[bool]:
+    def _take_data(self, reply: Reply) -> _Found:
         self._receive = State.DOT
         if reply.is_intermediate:
             if self._request.is_probe and self._accepted:
                 # There is no way to take DATA back.
-                yield MessageTaken(reply, "2.0.0")
-                return True
-            return False
+                self._must_drop = True
+                return (MessageTaken(reply, "2.0.0"),)
+            return ()
         self._data_refused = True
-        if self._accepted:
-            self._accepted.clear()
-            yield MessageFailed(said(self._peer, reply, phases.DATA))
-        return False
+        if not self._accepted:
+            return ()
+        self._accepted.clear()
+        return (MessageFailed(said(self._peer, reply, phases.DATA)),)
 
-    def _take_dot(self, reply: Reply) -> Dialog[None]:
-        if self._accepted:
-            if not self._can_answer_the_dot(reply):
-                raise ConnectionBrokenError(Breakage.LOST, phases.CONTENT)
-            yield Milestone.DONE
-            if self._settings.lmtp:
-                index = self._accepted[self._settled]
-                self._settled += 1
-                if reply.is_positive:
-                    yield RecipientTaken(index, reply)
-                else:
-                    yield RecipientFailed(index, said(self._peer, reply, phases.DOT))
-                if self._settled < len(self._accepted):
-                    return
-            elif reply.is_positive:
-                yield MessageTaken(reply, reply.status)
-            else:
-                yield MessageFailed(said(self._peer, reply, phases.DOT))
-        self._receive = self._after_settled()
+    def _take_dot(self, reply: Reply) -> _Found:
+        """The reply to the dot, or with LMTP that for the next recipient.
+
+        Raises:
+            ConnectionBrokenError: it cannot be what it seems to be.
+        """
+        if not self._accepted:
+            self._receive = self._after_settled()
+            return ()
+        if not self._can_answer_the_dot(reply):
+            raise ConnectionBrokenError(Breakage.LOST, phases.CONTENT)
+        why = None if reply.is_positive else said(self._peer, reply, phases.DOT)
+        if not self._settings.lmtp:
+            self._receive = self._after_settled()
+            return Milestone.DONE, MessageTaken(reply, reply.status) if why is None else MessageFailed(why)
+        index = self._accepted[self._settled]
+        self._settled += 1
+        if self._settled == len(self._accepted):
+            self._receive = self._after_settled()
+        return Milestone.DONE, RecipientTaken(index, reply) if why is None else RecipientFailed(index, why)
 
     def _can_answer_the_dot(self, reply: Reply) -> bool:
         """Whether a reply in the place of the dot's means what it says: a refusal does, a 2xx is looked at twice."""
