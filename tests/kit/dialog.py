@@ -29,6 +29,7 @@ from twisted_mta.smtp.actions import (
     Breakage,
     ConnectionBrokenError,
     Dialog,
+    ErrorClass,
     Finding,
     LineBroken,
     MessageFailed,
@@ -39,6 +40,7 @@ from twisted_mta.smtp.actions import (
     RecipientFailed,
     RecipientTaken,
     SendContent,
+    Trouble,
     Write,
 )
 from twisted_mta.smtp.peer import Peer
@@ -62,6 +64,7 @@ class Played(Generic[T]):
         rows: the transcript.
         findings: in their order.
         events: what it wanted logged.
+        troubles: the errors that the postmaster may want to hear of.
         result: what it returned; None if it was broken off.
         error: the exception that ended it.
     """
@@ -69,6 +72,7 @@ class Played(Generic[T]):
     rows: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    troubles: ErrorClass = ErrorClass.NONE
     result: T | None = None
     error: Exception | None = None
 
@@ -165,6 +169,8 @@ def play(dialog: Dialog[T], server: ScriptedServer) -> Played[T]:
                 played.rows.append(f"C: (pauses {action.seconds:g} s)")
             elif isinstance(action, Note):
                 played.events.append(action.event)
+            elif isinstance(action, Trouble):
+                played.troubles |= action.error_class
             else:
                 played.findings.append(action)
     except StopIteration as stop:

@@ -12,7 +12,7 @@ from tests.kit.dialog import PEER
 from tests.session.shell import GROUP, PiecewiseContent, ShellTestCase
 from twisted_mta.interfaces import CorruptContentError
 from twisted_mta.model import events
-from twisted_mta.smtp.actions import AwaitReply, ConnectionBrokenError, Dialog, Milestone, Write
+from twisted_mta.smtp.actions import AwaitReply, ConnectionBrokenError, Dialog, ErrorClass, Milestone, Write
 from twisted_mta.smtp.farewell import quit_dialog
 from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet
 from twisted_mta.smtp.phases import QUIT
@@ -434,7 +434,7 @@ class HostileTests(ShellTestCase):
                 events.PipeliningAdvice("192.0.2.1", "smtp_discard_ehlo_keyword_address_maps"),
             ],
         )
-        self.assertTrue(self.protocol.garbled)
+        self.assertEqual(self.protocol.troubles, ErrorClass.PROTOCOL)
 
     def test_garbage_without_advice(self) -> None:
         """With helpful_warnings = no there is none."""
@@ -448,7 +448,7 @@ class HostileTests(ShellTestCase):
         self.transact(keywords=())
         self.server("hm", "250 a")
         self.assertEqual(self.events, [])
-        self.assertTrue(self.protocol.garbled)
+        self.assertEqual(self.protocol.troubles, ErrorClass.PROTOCOL)
 
     def test_long_line(self) -> None:
         """A long line is cut, and told."""

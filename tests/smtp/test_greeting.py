@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.kit.dialog import PEER, DialogTestCase, Played, ScriptedServer, play
 from twisted_mta.model import events
 from twisted_mta.model.dsn import DsnStatus
-from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError
+from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass
 from twisted_mta.smtp.capabilities import Feature, parse_discard_words
 from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet, introduce
 from twisted_mta.smtp.settings import DialogSettings
@@ -55,7 +55,6 @@ class UsualTests(GreetingTestCase):
             """
         )
         self.assertEqual(found.capabilities.features, Feature.ESMTP | Feature.PIPELINING | Feature.DSN)
-        self.assertFalse(found.protocol_trouble)
 
     def test_any_2xx(self) -> None:
         """Any 2xx will do, for both."""
@@ -90,7 +89,7 @@ class UsualTests(GreetingTestCase):
         self.assertTrue(found.capabilities.offers(Feature.EIGHTBITMIME))
 
     def test_garbage_is_passed_over(self) -> None:
-        """Lines that are no replies are passed over, but such a connection is not used again."""
+        """Lines that are no replies are passed over."""
         for script in (
             """
             S: hello | 220 mx.example ESMTP
@@ -105,7 +104,43 @@ class UsualTests(GreetingTestCase):
             S: 25 | 250 mx.example
             """,
         ):
-            self.assertTrue(self.welcome(script).protocol_trouble)
+            self.assertFalse(self.welcome(script).capabilities.offers(Feature.PIPELINING))
+
+
+class TroubleTests(GreetingTestCase):
+    """Refusals that the postmaster may want to hear of: the server seems not to understand us."""
+
+    def test_greetings(self) -> None:
+        """Of greetings, all but honest refusals."""
+        codes = ("500", "504", "509", "555", "354", "150", "600", "421", "450", "510", "550", "554", "599")
+        troubled = [code for code in codes if self.greet(f"S: {code} no\n").troubles is ErrorClass.PROTOCOL]
+        self.assertEqual(troubled, ["500", "504", "509", "555", "354", "150", "600"])
+
+    def test_ehlo_is_tried(self) -> None:
+        """A server need not know EHLO."""
+        played = self.greet(
+            """
+            S: 220 mx.example
+            C: EHLO client.example
+            S: 500 what?
+            C: HELO client.example
+            S: 250 mx.example
+            """
+        )
+        self.assertEqual(played.troubles, ErrorClass.NONE)
+
+    def test_helo(self) -> None:
+        """It must know HELO."""
+        played = self.greet(
+            """
+            S: 220 mx.example
+            C: EHLO client.example
+            S: 500 what?
+            C: HELO client.example
+            S: 502 what?
+            """
+        )
+        self.assertEqual(played.troubles, ErrorClass.PROTOCOL)
 
 
 class WhichHelloTests(GreetingTestCase):

@@ -475,6 +475,22 @@ class SizeLimitUnreadable(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DialogSaid(Event):
+    """We said something to a server that is watched (debug_peer_list)."""
+
+    relay: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialogHeard(Event):
+    """A server that is watched said something (debug_peer_list)."""
+
+    relay: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyTooLong(Event):
     """A reply line was cut."""
 

@@ -102,6 +102,8 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.SmtpUtf8Without8BitMime: (_INFO, "host {namaddr} offers SMTPUTF8 support, but not 8BITMIME"),
     events.StartTlsOfferNoted: (_INFO, "Host offered STARTTLS: [{host}]"),
     events.SizeLimitUnreadable: (_WARNING, 'bad EHLO SIZE limit "{word}" from {relay}'),
+    events.DialogSaid: (_INFO, "> {relay}: {command}"),
+    events.DialogHeard: (_INFO, "< {relay}: {line}"),
     events.ReplyTooLong: (_WARNING, "{relay}: response longer than {limit}: {start}..."),
     events.ReplyEndless: (_WARNING, "disabling input from unknown_stream"),
     events.MultilineReplyTooLong: (_WARNING, "{relay}: multi-line response longer than {limit} {start}..."),

@@ -25,17 +25,20 @@ from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model import events
 from twisted_mta.model.events import Emit
 from twisted_mta.session.limits import Deadline, TimeLimits
+from twisted_mta.session.overhearing import Ear
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import (
     AwaitReply,
     Breakage,
     ConnectionBrokenError,
     Dialog,
+    ErrorClass,
     Finding,
     LineBroken,
     Note,
     Pause,
     SendContent,
+    Trouble,
     Write,
 )
 from twisted_mta.smtp.peer import Peer
@@ -89,7 +92,8 @@ class DialogProtocol(Protocol):
     Attributes:
         peer: the server.
         pipelining: whether commands are pipelined; then garbage in replies is worth a warning.
-        garbled: whether the server ever sent what is no reply.
+        troubles: the errors seen so far that the postmaster may want to hear of.
+        ear: hears what is said; None: nobody listens.
     """
 
     def __init__(
@@ -107,7 +111,8 @@ class DialogProtocol(Protocol):
         """
         self.peer = peer
         self.pipelining = False
-        self.garbled = False
+        self.troubles = ErrorClass.NONE
+        self.ear: Ear | None = None
         self._settings = settings
         self._line_limit = line_limit
         self._clock = clock
@@ -117,6 +122,7 @@ class DialogProtocol(Protocol):
         self._output: list[bytes] = []
         self._replies: deque[Reply] = deque()
         self._may_wait = 0  # so many unsent octets do not make a reply come too early
+        self._garbage_came = False
         self._input_over = False
         self._lost = False
         self._deadline = Deadline(limits)
@@ -186,21 +192,26 @@ class DialogProtocol(Protocol):
                     phase = cast(AwaitReply, action).phase
                     self._flush()
                     if self._replies:
-                        reply = self._replies.popleft()
+                        reply = self._next_reply()
                     elif self._input_over:
-                        error = ConnectionBrokenError(Breakage.LOST, phase)
+                        error = self._breakage(Breakage.LOST, phase)
                     else:
                         self._awaiting = phase
                         self._deadline.start(phase, self._clock.seconds())
                         self._arm()
                         return
                 elif kind is Write:
-                    self._output.append(cast(Write, action).data)
+                    data = cast(Write, action).data
+                    self._output.append(data)
+                    if self.ear is not None:
+                        self.ear.said(data)
                 elif kind is SendContent:
                     self._begin_content()
                     return
                 elif kind is Note:
                     self._emit(cast(Note, action).event)
+                elif kind is Trouble:
+                    self.troubles |= cast(Trouble, action).error_class
                 elif kind is Pause:
                     self._flush()
                     self._pause = self._clock.callLater(cast(Pause, action).seconds, self._pause_over)
@@ -270,6 +281,8 @@ class DialogProtocol(Protocol):
         self._serve()
 
     def _take_line(self, line: str) -> None:
+        if self.ear is not None:
+            self.ear.came(line)
         taken = self._assembler.add(line)
         if not taken:
             return
@@ -281,6 +294,8 @@ class DialogProtocol(Protocol):
             if self._chunks is not None or self._wire.unsentOctets() > self._may_wait:
                 taken = replace(taken, early=True)
             self._replies.append(taken)
+            if self.ear is not None:
+                self.ear.completed()
             return
         if isinstance(taken, EndlessLine):
             self._end_of_patience()
@@ -293,7 +308,7 @@ class DialogProtocol(Protocol):
                 self._emit(events.MultilineReplyTooLong(self.peer.relay, limit, trouble.start))
 
     def _take_garbage(self, line: str) -> None:
-        self.garbled = True
+        self._garbage_came = True
         if not self.pipelining:
             return
         settings, peer = self._settings, self.peer
@@ -317,10 +332,27 @@ class DialogProtocol(Protocol):
         if self._replies:
             self._awaiting = None
             self._deadline.stop(self._clock.seconds())
-            self._resume(self._replies.popleft())
+            self._resume(self._next_reply())
         elif self._input_over:
             self._awaiting = None
-            self._resume(error=ConnectionBrokenError(Breakage.LOST, phase))
+            self._resume(error=self._breakage(Breakage.LOST, phase))
+
+    def _next_reply(self) -> Reply:
+        """The first of the replies that are there."""
+        reply = self._replies.popleft()
+        if reply.garbled:
+            self.troubles |= ErrorClass.PROTOCOL
+        if self.ear is not None:
+            self.ear.read()
+        return reply
+
+    def _breakage(self, how: Breakage, phase: Phase) -> ConnectionBrokenError:
+        """What ends a dialog that waits for a reply; a part of the reply may have come."""
+        if self._garbage_came:
+            self.troubles |= ErrorClass.PROTOCOL
+        if self.ear is not None:
+            self.ear.read()
+        return ConnectionBrokenError(how, phase)
 
     def readConnectionLost(self) -> None:
         """The server has no more to say; what it said still counts, and it may still listen."""
@@ -377,7 +409,7 @@ class DialogProtocol(Protocol):
             # Only the end of a closed connection was awaited.
             self.abort()
         else:
-            self._resume(error=ConnectionBrokenError(Breakage.TIMED_OUT, phase))
+            self._resume(error=self._breakage(Breakage.TIMED_OUT, phase))
 
     def wrote(self, octets: int) -> None:
         """The transport has passed octets on to the system."""

@@ -76,6 +76,23 @@ class Note:
     event: Event
 
 
+class ErrorClass(enum.Flag):
+    """Kinds of errors that a session may see, as the words of notify_classes name them (postconf(5))."""
+
+    NONE = 0
+    PROTOCOL = enum.auto()
+    """The server did not understand us, or we not the server: the connection is not used again."""
+    DATA = enum.auto()
+    """What a lookup table should have said is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The session has seen an error that the postmaster may want to hear of."""
+
+    error_class: ErrorClass
+
+
 class Scope(enum.Enum):
     """Whom a failure concerns."""
 
@@ -135,10 +152,18 @@ class LineBroken:
 
 
 Finding = RecipientFailed | MessageFailed | RecipientTaken | MessageTaken | Milestone | LineBroken
-Action = Write | AwaitReply | SendContent | Pause | Note | Finding
+Action = Write | AwaitReply | SendContent | Pause | Note | Trouble | Finding
 
 T = TypeVar("T")
 Dialog = Generator[Action, Reply | None, T]
+
+
+_MISUNDERSTANDING = (Trouble(ErrorClass.PROTOCOL),)
+
+
+def trouble_of(reply: Reply) -> tuple[Trouble, ...]:
+    """What else is to be said of a reply that lets a command fail: nothing, or that it smells of a misunderstanding."""
+    return _MISUNDERSTANDING if reply.smells_of_client_error else ()
 
 
 def said(peer: Peer, reply: Reply, phase: Phase) -> DsnStatus:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from twisted_mta.model import events
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.smtp import phases
-from twisted_mta.smtp.actions import AwaitReply, Dialog, Note, Write, refused_to_talk
+from twisted_mta.smtp.actions import AwaitReply, Dialog, Note, Write, refused_to_talk, trouble_of
 from twisted_mta.smtp.capabilities import Capabilities, Feature, discarded_for_log, parse_ehlo
 from twisted_mta.smtp.commands import hello
 from twisted_mta.smtp.peer import Peer
@@ -36,12 +36,10 @@ class Welcome:
     Attributes:
         capabilities: what it offers; nothing after HELO.
         pix: what its greeting calls for.
-        protocol_trouble: whether something was said that forbids using the connection again.
     """
 
     capabilities: Capabilities
     pix: PixWorkarounds
-    protocol_trouble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +67,7 @@ def greet(peer: Peer, settings: DialogSettings, occasion: Occasion) -> Dialog[We
     greeting = yield AwaitReply(phases.GREETING)
     assert greeting is not None
     if not greeting.is_positive:
+        yield from trouble_of(greeting)
         return _rebuffed_by_greeting(peer, greeting, settings)
     words = _greeting_words(greeting.text)
     if peer.detect_loops and words and words[0].lower() == settings.myhostname.lower():
@@ -96,15 +95,14 @@ def introduce(peer: Peer, settings: DialogSettings, *, extended: bool) -> Dialog
     else:
         word, phase = b"HELO", phases.HELO
     reply = yield from _say(word, phase, settings)
-    trouble = reply.garbled
     if not reply.is_positive and phase is phases.EHLO and reply.code != 421:
         phase = phases.HELO
         reply = yield from _say(b"HELO", phase, settings)
-        trouble = trouble or reply.garbled
     if not reply.is_positive:
+        yield from trouble_of(reply)
         return Rebuff(refused_to_talk(peer, reply))
     if phase is phases.HELO:
-        return Welcome(Capabilities(), PixWorkarounds(), trouble)
+        return Welcome(Capabilities(), PixWorkarounds())
     shown = discarded_for_log(settings.discard)
     if shown:
         yield Note(events.EhloKeywordsDiscarded(shown))
@@ -119,7 +117,7 @@ def introduce(peer: Peer, settings: DialogSettings, *, extended: bool) -> Dialog
     if capabilities.offers(Feature.SMTPUTF8) and not capabilities.offers(Feature.EIGHTBITMIME):
         yield Note(events.SmtpUtf8Without8BitMime(peer.namaddr))
         capabilities = replace(capabilities, features=capabilities.features | Feature.EIGHTBITMIME)
-    return Welcome(capabilities, PixWorkarounds(), trouble)
+    return Welcome(capabilities, PixWorkarounds())
 
 
 def _say(word: bytes, phase: phases.Phase, settings: DialogSettings) -> Dialog[Reply]:
