@@ -13,6 +13,7 @@ from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import (
     Breakage,
     ConnectionBrokenError,
+    ErrorClass,
     MessageFailed,
     Milestone,
     RecipientFailed,
@@ -908,3 +909,49 @@ class TextTests(DialogTestCase):
         """A failure of ours that ends the session: 4.3.0, and no phase."""
         why = ConnectionBrokenError(Breakage.LOCAL_ERROR, phases.MAIL).why(PEER)
         self.assertEqual((why.status, why.reason), ("4.3.0", "local data error while talking to mx.example[192.0.2.1]"))
+
+
+class TroubleTests(TransactionTestCase):
+    """Refusals that the postmaster may want to hear of."""
+
+    def test_where(self) -> None:
+        """In each phase a refusal that smells of a misunderstanding is one; an honest one is not."""
+        mail, rcpt, data = "MAIL FROM:<s@c.example>", "RCPT TO:<u0@d.example>", "DATA"
+        for code, troubles in (("501", ErrorClass.PROTOCOL), ("550", ErrorClass.NONE)):
+            for script in (
+                f"C: {mail}\nS: {code} no\nC: RSET\nS: 250 ok\nC: QUIT",
+                f"C: {mail}\nS: 250 a\nC: {rcpt}\nS: {code} no\nC: RSET\nS: 250 ok\nC: QUIT",
+                f"C: {mail}\nS: 250 a\nC: {rcpt}\nS: 250 b\nC: {data}\nS: {code} no\nC: RSET\nS: 250 ok\nC: QUIT",
+                f"C: {mail}\nS: 250 a\nC: {rcpt}\nS: 250 b\nC: {data}\nS: 354 c\nC: (content)\nC: .\nS: {code} no"
+                "\nC: QUIT",
+            ):
+                self.assertEqual(self.transact(script, welcome=LOCK_STEP).troubles, troubles)
+
+    def test_recipient_of_lmtp(self) -> None:
+        """So it is for one recipient of several."""
+        played = self.transact(
+            """
+            C: MAIL FROM:<s@c.example> | RCPT TO:<u0@d.example> | RCPT TO:<u1@d.example> | DATA
+            S: 250 a | 250 b | 250 c | 354 d
+            C: (content)
+            C: . | QUIT
+            S: 250 ok | 555 no | 221 bye
+            """,
+            NAMES[:2],
+            settings=LMTP,
+        )
+        self.assertEqual(played.troubles, ErrorClass.PROTOCOL)
+
+    def test_not_xforward(self) -> None:
+        """Nobody needs to know XFORWARD; and what DATA says is no matter where no recipient was accepted."""
+        played = self.transact(
+            """
+            C: XFORWARD SOURCE=LOCAL | MAIL FROM:<s@c.example> | RCPT TO:<u0@d.example> | DATA
+            S: 500 what? | 250 a | 550 no | 503 no recipients
+            C: RSET | QUIT
+            S: 250 ok
+            """,
+            welcome=offering("PIPELINING", "XFORWARD SOURCE"),
+            settings=replace(SMTP, send_xforward=True),
+        )
+        self.assertEqual(played.troubles, ErrorClass.NONE)

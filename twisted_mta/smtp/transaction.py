@@ -38,8 +38,10 @@ from twisted_mta.smtp.actions import (
     RecipientFailed,
     RecipientTaken,
     SendContent,
+    Trouble,
     Write,
     said,
+    trouble_of,
 )
 from twisted_mta.smtp.capabilities import Feature
 from twisted_mta.smtp.greeting import Welcome
@@ -92,7 +94,7 @@ _FIXED_COMMANDS = {
     State.LAST: b"",
 }
 
-_Found = tuple[Finding | Note, ...]
+_Found = tuple[Finding | Note | Trouble, ...]
 
 
 class Ending(enum.Enum):
@@ -319,7 +321,7 @@ class Transaction:
         if reply.is_positive:
             return ()
         self._mail_refused = True
-        return (MessageFailed(said(self._peer, reply, phases.MAIL)),)
+        return *trouble_of(reply), MessageFailed(said(self._peer, reply, phases.MAIL))
 
     def _take_rcpt(self, reply: Reply) -> _Found:
         index = self._named[self._replied]
@@ -329,7 +331,7 @@ class Transaction:
         if self._mail_refused:
             return ()
         if not reply.is_positive:
-            return (RecipientFailed(index, said(self._peer, reply, phases.RCPT)),)
+            return *trouble_of(reply), RecipientFailed(index, said(self._peer, reply, phases.RCPT))
         self._accepted.append(index)
         return (RecipientTaken(index, reply),) if self._stops_at_rcpt else ()
 
@@ -345,7 +347,7 @@ class Transaction:
         if not self._accepted:
             return ()
         self._accepted.clear()
-        return (MessageFailed(said(self._peer, reply, phases.DATA)),)
+        return *trouble_of(reply), MessageFailed(said(self._peer, reply, phases.DATA))
 
     def _take_dot(self, reply: Reply) -> _Found:
         """The reply to the dot, or with LMTP that for the next recipient.
@@ -358,15 +360,16 @@ class Transaction:
             return ()
         if not self._can_answer_the_dot(reply):
             raise ConnectionBrokenError(Breakage.LOST, phases.CONTENT)
+        trouble = () if reply.is_positive else trouble_of(reply)
         why = None if reply.is_positive else said(self._peer, reply, phases.DOT)
         if not self._settings.lmtp:
             self._receive = self._after_settled()
-            return Milestone.DONE, MessageTaken(reply, reply.status) if why is None else MessageFailed(why)
+            return *trouble, Milestone.DONE, MessageTaken(reply, reply.status) if why is None else MessageFailed(why)
         index = self._accepted[self._settled]
         self._settled += 1
         if self._settled == len(self._accepted):
             self._receive = self._after_settled()
-        return Milestone.DONE, RecipientTaken(index, reply) if why is None else RecipientFailed(index, why)
+        return *trouble, Milestone.DONE, RecipientTaken(index, reply) if why is None else RecipientFailed(index, why)
 
     def _can_answer_the_dot(self, reply: Reply) -> bool:
         """Whether a reply in the place of the dot's means what it says: a refusal does, a 2xx is looked at twice."""
