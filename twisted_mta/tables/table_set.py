@@ -4,9 +4,12 @@ Flow: service.py makes one for each generation; whoever has a table parameter op
 Sources: postconf(5); daemons open a table with the same name and use once.
 """
 
+from collections.abc import Iterable
 from functools import partial
 
 from twisted_mta.interfaces import ILookupTable
+from twisted_mta.tables.maps import Maps
+from twisted_mta.tables.match_list import MatchKind, MatchList
 from twisted_mta.tables.opening import ADDRESSES, TableContext, TableFlags
 from twisted_mta.tables.registry import open_table
 
@@ -17,6 +20,7 @@ class TableSet:
     def __init__(self, context: TableContext) -> None:
         self._context = context
         self._tables: dict[tuple[str, TableFlags], ILookupTable] = {}
+        self._lists: dict[str, MatchList] = {}
 
     def open(self, spec: str, flags: TableFlags = ADDRESSES) -> ILookupTable:
         """Open a table, or give the one that is already open for the same use.
@@ -34,13 +38,52 @@ class TableSet:
             self._tables[spec, flags] = table
         return table
 
+    def maps(self, parameter: str, items: Iterable[str], flags: TableFlags = ADDRESSES) -> Maps:
+        """Open the tables of a parameter.
+
+        Args:
+            parameter: its name, as main.cf has it.
+            items: its value: tables ``type:name``.
+            flags: EXACT, FOLDED or ADDRESSES.
+
+        Raises:
+            ConfigError: as `open_table` does.
+        """
+        return Maps(parameter, [self.open(spec, flags) for spec in items], self._context.emit)
+
+    def match_list(
+        self, parameter: str, items: Iterable[str], kind: MatchKind, *, parents_match: bool = False
+    ) -> MatchList:
+        """Open the files and tables of a list of patterns; each parameter has one.
+
+        Args:
+            parameter: its name, as main.cf has it.
+            items: its value.
+            kind: what its items are compared with.
+            parents_match: whether it is named in parent_domain_matches_subdomains.
+
+        Raises:
+            ConfigError: an item is malformed, or as `open_table` does.
+        """
+        made = self._lists.get(parameter)
+        if made is None:
+            context = self._context
+            made = self._lists[parameter] = MatchList(
+                parameter, items, kind, self.open, context.emit, parents_match=parents_match, utf8=context.smtputf8
+            )
+        return made
+
     def changed(self) -> str:
-        """The name of a table that must be opened anew because of what it was made from; empty if there is none."""
-        return next((table.name for table in self._tables.values() if table.changed()), "")
+        """The name of a table or list that must be opened anew because of what it was made from; empty if there is none."""
+        for table in self._tables.values():
+            if table.changed():
+                return table.name
+        return next((parameter for parameter, made in self._lists.items() if made.changed()), "")
 
     def close(self) -> None:
-        """Close all tables; no lookup may follow."""
-        tables = list(self._tables.values())
+        """Close all tables and lists; no lookup may follow."""
+        held = [*self._tables.values(), *self._lists.values()]
         self._tables.clear()
-        for table in reversed(tables):
-            table.close()
+        self._lists.clear()
+        for each in reversed(held):
+            each.close()
