@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from twisted_mta.interfaces import ILookupTable
 from twisted_mta.tables.braces import WHITESPACE
-from twisted_mta.tables.networks import Address, Network, NetworkError, parse_address, parse_network
+from twisted_mta.tables.networks import Address, Network, NetworkError, parse_address, parse_network, without_brackets
 from twisted_mta.tables.opening import TableRequest
 from twisted_mta.tables.rule_source import RuleLine, RuleSource, read_rules
 
@@ -177,25 +177,7 @@ def _parse_rule(text: str, *, is_condition: bool = False) -> tuple[Network, bool
     if not rest:
         raise NetworkError("no address pattern")
     pattern, *values = [rest] if is_condition else _BLANKS.split(rest, maxsplit=1)
-    network = parse_network(_without_brackets(pattern))
+    network = parse_network(without_brackets(pattern))
     if not is_condition and not values:
         raise NetworkError("no lookup result")
     return network, negated, "".join(values)
-
-
-def _without_brackets(pattern: str) -> str:
-    """``[address]/length``, ``[address/length]`` and ``[address]`` without the brackets.
-
-    Raises:
-        NetworkError: there is no closing bracket, or more behind it.
-    """
-    if not pattern.startswith("["):
-        return pattern
-    inner, bracket, behind = pattern[1:].partition("]")
-    if not bracket:
-        raise NetworkError(f"missing ']' character after \"{pattern}\"")
-    if behind and not behind.startswith("/"):
-        raise NetworkError(f'garbage after "[{inner}]"')
-    if behind and "/" in inner:
-        raise NetworkError(f'bad network value in "{inner}{behind}"')
-    return inner + behind

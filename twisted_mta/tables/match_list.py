@@ -3,8 +3,8 @@
 Flow: table_set.py opens one for a parameter; whoever the parameter belongs to asks it.
 Sources: postconf(5), mydestination, fast_flush_domains, debug_peer_list, parent_domain_matches_subdomains; a running postmap(1).
 
-An item is, behind any number of ``!``, ``/file/name`` whose items take its place, a table ``type:name``, or a pattern. The first item
-that matches decides; with an odd number of ``!`` it says no.
+An item is, behind any number of ``!``, ``/file/name`` whose items take its place, a table ``type:name``, or a pattern. The first
+item that matches decides; with an odd number of ``!`` it says no.
 """
 
 import enum
@@ -23,7 +23,7 @@ from twisted_mta.model.text import to_text
 from twisted_mta.tables.answer import answer
 from twisted_mta.tables.files import OpenFile, open_file, read_all
 from twisted_mta.tables.keys import Fold, fold_ascii, fold_unicode
-from twisted_mta.tables.networks import Address, NetworkError, parse_address, parse_network
+from twisted_mta.tables.networks import NetworkError, parse_address, parse_network, without_brackets
 
 _DEEPEST = 20
 """How deep files may name each other, before it is taken for an endless loop."""
@@ -183,18 +183,18 @@ class MatchList:
         return lambda name, address: _is_domain(literal, tail, name) or is_address(address)
 
     def _address_test(self, pattern: str) -> Callable[[str], bool]:
-        inner = pattern[1:-1] if pattern.startswith("[") and pattern.endswith("]") else pattern
         if "/" not in pattern and ":" not in pattern:
-            return lambda address: address in (inner, pattern)
+            same = (pattern, pattern.removeprefix("[").removesuffix("]"))
+            return lambda address: address in same
         try:
-            network = parse_network(inner.replace("]/", "/").removeprefix("[") if "]/" in inner else inner)
+            network = parse_network(without_brackets(pattern))
         except NetworkError as error:
             problem = f"{self._parameter}: {error}"
             self._emit(TableWarning(problem))
             return lambda address: parse_address(address) is not None and self._fail(problem)
 
         def contains(text: str) -> bool:
-            address: Address | None = parse_address(text)
+            address = parse_address(text)
             return address is not None and network.contains(address)
 
         return contains

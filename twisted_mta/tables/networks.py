@@ -90,3 +90,21 @@ def parse_network(text: str) -> Network:
         right = socket.inet_ntop(family, start.to_bytes(address.bits // 8))
         raise NetworkError(f'non-null host address bits in "{text}", perhaps you should use "{right}/{length}" instead')
     return found
+
+
+def without_brackets(pattern: str) -> str:
+    """``[address]/length``, ``[address/length]`` and ``[address]`` without the brackets, for `parse_network`.
+
+    Raises:
+        NetworkError: there is no closing bracket, or more behind it.
+    """
+    if not pattern.startswith("["):
+        return pattern
+    inner, bracket, behind = pattern[1:].partition("]")
+    if not bracket:
+        raise NetworkError(f"missing ']' character after \"{pattern}\"")
+    if behind and not behind.startswith("/"):
+        raise NetworkError(f'garbage after "[{inner}]"')
+    if behind and "/" in inner:
+        raise NetworkError(f'bad network value in "{inner}{behind}"')
+    return inner + behind

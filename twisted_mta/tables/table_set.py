@@ -4,7 +4,7 @@ Flow: service.py makes one for each generation; whoever has a table parameter op
 Sources: postconf(5); daemons open a table with the same name and use once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from twisted_mta.interfaces import ILookupTable
@@ -75,15 +75,20 @@ class TableSet:
 
     def changed(self) -> str:
         """The name of a table or list that must be opened anew because of what it was made from; empty if there is none."""
-        for table in self._tables.values():
-            if table.changed():
-                return table.name
-        return next((parameter for parameter, made in self._lists.items() if made.changed()), "")
+        changed = (name for name, has_changed in self._watched() if has_changed())
+        return next(changed, "")
 
     def close(self) -> None:
         """Close all tables and lists; no lookup may follow."""
-        held = [*self._tables.values(), *self._lists.values()]
-        self._tables.clear()
+        for made in self._lists.values():
+            made.close()
+        for table in reversed(self._tables.values()):
+            table.close()
         self._lists.clear()
-        for each in reversed(held):
-            each.close()
+        self._tables.clear()
+
+    def _watched(self) -> Iterator[tuple[str, Callable[[], bool]]]:
+        for table in self._tables.values():
+            yield str(table.name), table.changed
+        for parameter, made in self._lists.items():
+            yield parameter, made.changed
