@@ -215,6 +215,49 @@ class WalkTests(DeliverTestCase):
             engine.reporter.results[0].stats.deliver_done, engine.reporter.results[0].stats.connection_setup_done
         )
 
+    def test_rebuff_and_close(self) -> None:
+        """A server that closes behind its refusal has refused all the same."""
+        self.deliver(
+            Engine({FIRST: script(("CONNECT", Close("554 5.7.1 no"))), SECOND: script()}, TWO),
+            "4Abc12: host h2.test[10.0.0.2] refused to talk to me: 554 5.7.1 no",
+            f"a@d.test h1.test[10.0.0.1]:25 2.0.0 sent ({OK})",
+        )
+
+    def test_reply_too_many_in_front(self) -> None:
+        """A server that is a reply ahead gets nowhere: what it says to DATA is what it meant for RCPT."""
+        engine = self.deliver(
+            Engine({FIRST: script(("CONNECT", Raw(b"220 h2.test\r\n250 pushed\r\n")))}, ONE),
+            "a@d.test h2.test[10.0.0.2]:25 5.5.0 bounced"
+            " (Protocol error: host h2.test[10.0.0.2] said: 250 2.1.5 Ok (in reply to DATA command))",
+        )
+        self.assertEqual(engine.dialer.servers[FIRST].messages, [])
+
+    def test_too_many_recipients(self) -> None:
+        """A server that takes only so many at a time: the rest waits for the next host, or for another time."""
+        enough = "452 4.5.3 too many recipients"
+        engine = self.deliver(
+            Engine({FIRST: script(("RCPT", None, None, enough))}, ONE),
+            "c@d.test h2.test[10.0.0.2]:25 4.5.3 deferred"
+            f" (host h2.test[10.0.0.2] said: {enough} (in reply to RCPT TO command))",
+            f"a@d.test h2.test[10.0.0.2]:25 2.0.0 sent ({OK})",
+            f"b@d.test h2.test[10.0.0.2]:25 2.0.0 sent ({OK})",
+            to=("a@d.test", "b@d.test", "c@d.test"),
+        )
+        self.assertEqual(engine.status, FinalStatus(False))
+
+    def test_mailbox_full_in_the_old_way(self) -> None:
+        """552 to RCPT is taken at its word."""
+        engine = Engine({FIRST: script(("RCPT", "552 too much")), SECOND: script()}, TWO)
+        engine.deliver("a@d.test", nexthop="d.test")
+        self.assertIn("5.0.0 bounced", engine.log[0])
+
+    def test_leaving_in_the_middle(self) -> None:
+        """421 at any point is soft, for those whom it concerns."""
+        for command in ("EHLO", "MAIL", "RCPT", "DATA", "."):
+            engine = Engine({FIRST: script((command, "421 4.3.2 leaving")), SECOND: script()}, TWO)
+            self.assertEqual(engine.deliver("a@d.test", nexthop="d.test"), FinalStatus(True), command)
+            self.assertIn("421 4.3.2 leaving", engine.log[0])
+
     def test_each_recipient_its_fate(self) -> None:
         """Bounced, kept for the next host, and sent, in one transaction."""
         no = "550 5.1.1 bad"
