@@ -209,7 +209,7 @@ class WalkTests(DeliverTestCase):
         engine.turn()
         self.assertEqual(len(engine.log), 1)
         self.assertIsNone(engine.status)
-        engine.wait(300)
+        engine.wait(304)
         self.assertEqual(engine.status, replace(engine.status or FinalStatus(True), complete=False))
         self.assertEqual(
             engine.reporter.results[0].stats.deliver_done, engine.reporter.results[0].stats.connection_setup_done
@@ -749,7 +749,7 @@ class TroubleTests(DeliverTestCase):
         engine = Engine({FIRST: script(("MAIL", Silence()), keywords=[]), SECOND: script()}, TWO)
         engine.start("a@d.test", nexthop="d.test")
         engine.turn()
-        engine.wait(300)
+        engine.wait(302)
         self.assertEqual(engine.log[0], "4Abc12: conversation with h2.test[10.0.0.2] timed out while sending MAIL FROM")
         self.assertEqual(engine.status, FinalStatus(True))
 

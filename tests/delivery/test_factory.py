@@ -8,9 +8,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.kit.limits import SECONDS
 from tests.kit.network import NEVER, Host, MemoryDialer, Unreachable
 from tests.kit.script import Script
-from tests.session.shell import SECONDS
 from twisted_mta.delivery.dial import DialError
 from twisted_mta.delivery.factory import DestinationFactory, SessionParts
 from twisted_mta.model.events import Event

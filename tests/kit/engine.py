@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from tests.kit.limits import SECONDS
 from tests.kit.messages import ARRIVAL, make_request
 from tests.kit.network import Host, MemoryDialer
 from tests.kit.reporter import MemoryReporter, line_of_result
@@ -33,17 +34,6 @@ from twisted_mta.routing.settings import RoutingSettings
 from twisted_mta.session.limits import TimeLimits
 from twisted_mta.smtp.settings import DialogSettings
 
-_SECONDS = {
-    "smtp_helo_timeout": 300,
-    "smtp_xforward_timeout": 300,
-    "smtp_mail_timeout": 300,
-    "smtp_rcpt_timeout": 300,
-    "smtp_data_init_timeout": 120,
-    "smtp_data_xfer_timeout": 180,
-    "smtp_data_done_timeout": 600,
-    "smtp_rset_timeout": 20,
-    "smtp_quit_timeout": 300,
-}
 _TURNS_LIMIT = 10_000
 
 
@@ -95,7 +85,7 @@ class Engine:
         routing = _pick(RoutingSettings, settings)
         sessions = SessionParts(
             _pick(DialogSettings, settings),
-            TimeLimits(_SECONDS, per_request_deadline),
+            TimeLimits(SECONDS, per_request_deadline),
             998,
             self.dialer,
             self.clock,

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.kit.dialog import PEER, outcome
+from tests.kit.limits import SECONDS
 from tests.kit.memory import MemoryTransport
 from tests.kit.messages import make_request
 from twisted_mta.content.in_memory import BytesContent
@@ -25,19 +26,6 @@ from twisted_mta.smtp.transaction import Transaction, TransactionEnd
 from twisted_mta.smtp.workarounds import PixWorkarounds
 
 T = TypeVar("T")
-
-SECONDS = {
-    "smtp_helo_timeout": 300,
-    "smtp_xforward_timeout": 301,
-    "smtp_mail_timeout": 302,
-    "smtp_rcpt_timeout": 303,
-    "smtp_data_init_timeout": 120,
-    "smtp_data_xfer_timeout": 180,
-    "smtp_data_done_timeout": 600,
-    "smtp_rset_timeout": 20,
-    "smtp_quit_timeout": 304,
-}
-"""The limits of smtp(8), those that are equal there a second apart."""
 
 GROUP = "MAIL FROM:<s@c.example>\r\nRCPT TO:<r@d.example>\r\nDATA\r\n"
 

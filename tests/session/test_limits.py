@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.session.shell import SECONDS
+from tests.kit.limits import SECONDS
 from twisted_mta.config.settings import load_settings
 from twisted_mta.session.limits import Deadline, TimeLimits
 from twisted_mta.smtp.phases import CONTENT, DATA, DOT, EHLO, GREETING, HELO, MAIL, QUIT

@@ -194,6 +194,14 @@ class BrokenTests(ShellTestCase):
         self.protocol.abort()
         self.idle()
 
+    def test_content_for_a_dead_connection(self) -> None:
+        """Replies that were there before the end do not make content worth reading."""
+        self.server("250 a", "250 b", "354 c")
+        self.transport.lose()
+        content = PiecewiseContent([b"a\n"])
+        self.assertEqual(self.broken(self.transact(content)), LOST + "sending message body")
+        self.assertEqual(content.given, 0)
+
     def test_defect(self) -> None:
         """An exception in a dialog, or in what takes its findings, ends it with that exception."""
 

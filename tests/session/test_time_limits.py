@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from tests.kit.dialog import PEER
-from tests.session.shell import SECONDS, PiecewiseContent, ShellTestCase
+from tests.kit.limits import SECONDS
+from tests.session.shell import PiecewiseContent, ShellTestCase
 from twisted_mta.session.limits import TimeLimits
 from twisted_mta.smtp.greeting import Occasion, greet
 
