@@ -20,6 +20,7 @@ from zope.interface import implementer
 from twisted_mta.delivery.dial import DialError
 from twisted_mta.delivery.factory import DestinationFactory, SessionParts
 from twisted_mta.delivery.recipients import RecipientLedger, ReportingRules
+from twisted_mta.delivery.witness import Witnesses
 from twisted_mta.interfaces import ContentError, CorruptContentError, IDeliveryAgent, IMessageContent, IStatusReporter
 from twisted_mta.model import events
 from twisted_mta.model.dsn import DsnStatus
@@ -52,6 +53,7 @@ class AgentParts:
         rules: for results.
         relayhost: the parameter; its failures are the administrator's, not the sender's.
         now: the time in microseconds since the epoch.
+        witnesses: who overhears sessions; None: nobody.
     """
 
     sessions: SessionParts
@@ -60,6 +62,7 @@ class AgentParts:
     rules: ReportingRules
     relayhost: tuple[str, ...]
     now: Callable[[], int]
+    witnesses: Witnesses | None = None
 
 
 @implementer(IDeliveryAgent)
@@ -92,6 +95,7 @@ class _Delivery:
         self._content = content
         self._emit = parts.sessions.emit
         self._ledger = RecipientLedger(request, reporter, parts.rules, self._emit, parts.now)
+        self._witness = parts.witnesses.to(request) if parts.witnesses else None
         self._why: DsnStatus | None = None
         self._is_last_destination = False
 
@@ -155,8 +159,9 @@ class _Delivery:
         for candidate in walk:
             ledger.begin_session(candidate.relay, candidate.host)
             ledger.last_host = self._is_last_destination and walk.is_last
+            ear = await self._witness.ear_for(candidate) if self._witness else None
             try:
-                session = await factory.open(candidate, is_best=candidate.preference == route.best_preference)
+                session = await factory.open(candidate, is_best=candidate.preference == route.best_preference, ear=ear)
             except DialError as error:
                 self._not_reached(error, is_local=bool(candidate.path))
                 if error.ends_all:
@@ -164,6 +169,8 @@ class _Delivery:
                     return
                 continue
             completed = await self._use(session, walk)
+            if self._witness:
+                await self._witness.session_over(candidate.relay, session.troubles)
             ledger.end_session(completed=completed)
             if not ledger.remaining:
                 return

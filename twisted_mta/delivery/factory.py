@@ -14,6 +14,7 @@ from twisted_mta.model import events
 from twisted_mta.model.events import Emit
 from twisted_mta.routing.candidates import Candidate
 from twisted_mta.session.limits import TimeLimits
+from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.protocol import DialogProtocol
 from twisted_mta.session.session import Session
 from twisted_mta.smtp.peer import Peer
@@ -58,18 +59,21 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         self._nexthop = nexthop
         self._detect_loops = detect_loops
         self._peer: Peer | None = None
+        self._ear: Ear | None = None
 
-    async def open(self, candidate: Candidate, *, is_best: bool) -> Session:
+    async def open(self, candidate: Candidate, *, is_best: bool, ear: Ear | None = None) -> Session:
         """Connect to a candidate; its greeting is still to come.
 
         Args:
             candidate: to whom.
             is_best: whether it has the best preference.
+            ear: overhears the session; None: nobody does.
 
         Raises:
             DialError: no connection.
         """
         parts, dialer = self._parts, self._parts.dialer
+        self._ear = ear
         self._peer = Peer(
             candidate.host,
             candidate.address,
@@ -95,4 +99,6 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         """A connection to the candidate that is being dialled."""
         parts, peer = self._parts, self._peer
         assert peer is not None
-        return DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)
+        protocol = DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)
+        protocol.ear = self._ear
+        return protocol

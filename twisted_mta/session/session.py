@@ -9,7 +9,7 @@ from collections.abc import Callable
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model.request import DeliveryRequest, Recipient
 from twisted_mta.session.protocol import DialogProtocol
-from twisted_mta.smtp.actions import ConnectionBrokenError, Finding
+from twisted_mta.smtp.actions import ConnectionBrokenError, ErrorClass, Finding
 from twisted_mta.smtp.capabilities import Capabilities, Feature
 from twisted_mta.smtp.farewell import quit_dialog
 from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet
@@ -45,6 +45,11 @@ class Session:
         self._protocol = protocol
         self._settings = settings
 
+    @property
+    def troubles(self) -> ErrorClass:
+        """The errors seen so far that the postmaster may want to hear of."""
+        return self._protocol.troubles
+
     async def greet(self, occasion: Occasion) -> Rebuff | None:
         """Hear the greeting and introduce ourselves.
 
@@ -58,6 +63,10 @@ class Session:
             outcome = await self._protocol.perform(
                 greet(self.peer, self._settings, occasion), _unexpected, occasion.queue_id
             )
+        except ConnectionBrokenError as broken:
+            self._protocol.troubles |= broken.trouble
+            self._protocol.abort()
+            raise
         except BaseException:
             self._protocol.abort()
             raise
@@ -93,6 +102,7 @@ class Session:
         try:
             end = await self._protocol.perform(transaction.run(), sink, request.queue_id, content)
         except ConnectionBrokenError as broken:
+            self._protocol.troubles |= broken.trouble
             self._protocol.abort()
             if broken.phase.silent:
                 return True

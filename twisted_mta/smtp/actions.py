@@ -20,6 +20,16 @@ from twisted_mta.smtp.phases import Phase
 from twisted_mta.smtp.reply import Reply
 
 
+class ErrorClass(enum.Flag):
+    """Kinds of errors that a session may see, as the words of notify_classes name them (postconf(5))."""
+
+    NONE = 0
+    PROTOCOL = enum.auto()
+    """The server did not understand us, or we not the server: the connection is not used again."""
+    DATA = enum.auto()
+    """What a lookup table should have said is not known."""
+
+
 class Breakage(enum.Enum):
     """How a connection broke; the value is Postfix's text."""
 
@@ -36,6 +46,11 @@ class ConnectionBrokenError(Exception):
         super().__init__(breakage.name, phase.doing)
         self.breakage = breakage
         self.phase = phase
+
+    @property
+    def trouble(self) -> ErrorClass:
+        """What the postmaster may want to hear of; connections that break are too common for that."""
+        return ErrorClass.DATA if self.breakage is Breakage.LOCAL_ERROR else ErrorClass.NONE
 
     def why(self, peer: Peer) -> DsnStatus:
         """The status of mail whose fate this decides (RFC 3463 X.4.2, X.3.0)."""
@@ -74,16 +89,6 @@ class Note:
     """Something to be logged."""
 
     event: Event
-
-
-class ErrorClass(enum.Flag):
-    """Kinds of errors that a session may see, as the words of notify_classes name them (postconf(5))."""
-
-    NONE = 0
-    PROTOCOL = enum.auto()
-    """The server did not understand us, or we not the server: the connection is not used again."""
-    DATA = enum.auto()
-    """What a lookup table should have said is not known."""
 
 
 @dataclass(frozen=True, slots=True)
