@@ -14,6 +14,7 @@ from twisted_mta.smtp.reply import (
     ReplyAssembler,
     Trouble,
     enhanced_status,
+    plain_replies,
 )
 
 Read = Reply | Trouble
@@ -270,3 +271,38 @@ class AnyInputTests(SynchronousTestCase):
                 self.assertLessEqual(len(item.text), 2 * 32)
                 self.assertNotRegex(item.text, r"[\x00-\x09\x0b-\x1f\x7f]")
                 self.assertTrue(0 <= item.code <= 999)
+
+
+class PlainReplyTests(SynchronousTestCase):
+    """The short way gives what the long way gives, or nothing."""
+
+    def test_replies(self) -> None:
+        """Several replies of one and of more lines, in one piece."""
+        data = b"250-mx.example\r\n250-SIZE 100\r\n250 DSN\r\n354\r\n550 5.1.1 no\r\n"
+        self.assertEqual(plain_replies(data), read(data))
+
+    def test_only_plain_ones(self) -> None:
+        """Whatever is not plain is left to the long way."""
+        for data in (
+            b"",
+            b"250 ok",
+            b"250 ok\n",
+            b"250-ok\r\n",
+            b"250 ok\r\nwhat\r\n",
+            b"250 a\tb\r\n",
+            b"2500 x\r\n",
+            b"250+x\r\n",
+            b"250 \xc3\xa9\r\n",
+            b"250 " + b"x" * 2043 + b"\r\n",
+        ):
+            self.assertIsNone(plain_replies(data), data)
+
+    @given(
+        st.lists(st.sampled_from([b"250", b"550", b"99", b"-", b" ", b"x", b"5.1.1", b"\r\n", b"\n", b"\t", b"\xff"]))
+    )
+    def test_same_as_the_long_way(self, pieces: list[bytes]) -> None:
+        """Where there is a short way, it leads to the same place."""
+        data = b"".join(pieces)
+        replies = plain_replies(data)
+        if replies is not None:
+            self.assertEqual(replies, read(data))

@@ -89,6 +89,10 @@ class ClientTransport(tcp.Connection):
             self.protocol.wrote(written)
         return written
 
+    def readConnectionLost(self, reason: Failure) -> None:
+        """The peer says no more; the protocol is known to understand that, so Twisted need not find out."""
+        self.protocol.readConnectionLost()
+
     def unsentOctets(self) -> int:
         """How many octets wait here for the system to take them."""
         unsent: int = len(self.dataBuffer) - self.offset + self._tempDataLen

@@ -175,6 +175,10 @@ class _PromptServer(Server):
             data = data[sent:]
         super().write(data)  # type: ignore[no-untyped-call] # Twisted's
 
+    def readConnectionLost(self, reason: Failure) -> None:
+        """The peer hung up; no protocol here goes on with half a connection, so Twisted need not find out."""
+        self.connectionLost(reason)
+
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Send all of it."""
         self.write(b"".join(iovec))

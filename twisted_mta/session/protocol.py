@@ -51,6 +51,7 @@ from twisted_mta.smtp.reply import (
     OverlongReply,
     Reply,
     ReplyAssembler,
+    plain_replies,
 )
 from twisted_mta.smtp.settings import DialogSettings
 
@@ -271,6 +272,13 @@ class DialogProtocol(Protocol):
         if self._chunks is None:
             # What a server says while it should listen buys it no time.
             self._deadline.progress(self._clock.seconds())
+        if self.ear is None and self._assembler.is_idle and not self._lines.has_leftover:
+            replies = plain_replies(data, self._settings.line_length_limit)
+            if replies is not None:
+                for reply in replies:
+                    self._take_reply(reply)
+                self._serve()
+                return
         for item in self._lines.feed(data):
             if isinstance(item, str):
                 self._take_line(item)
@@ -287,15 +295,7 @@ class DialogProtocol(Protocol):
         if not taken:
             return
         if isinstance(taken, Reply):
-            if len(self._replies) >= UNREAD_REPLIES_LIMIT:
-                self._end_of_patience()
-                return
-            # An answer to the dot cannot come while the content, or anything before QUIT, still waits here.
-            if self._chunks is not None or self._wire.unsentOctets() > self._may_wait:
-                taken = replace(taken, early=True)
-            self._replies.append(taken)
-            if self.ear is not None:
-                self.ear.completed()
+            self._take_reply(taken)
             return
         if isinstance(taken, EndlessLine):
             self._end_of_patience()
@@ -306,6 +306,17 @@ class DialogProtocol(Protocol):
             elif isinstance(trouble, OverlongReply):
                 limit = self._settings.line_length_limit
                 self._emit(events.MultilineReplyTooLong(self.peer.relay, limit, trouble.start))
+
+    def _take_reply(self, reply: Reply) -> None:
+        if len(self._replies) >= UNREAD_REPLIES_LIMIT:
+            self._end_of_patience()
+            return
+        # An answer to the dot cannot come while the content, or anything before QUIT, still waits here.
+        if self._chunks is not None or self._wire.unsentOctets() > self._may_wait:
+            reply = replace(reply, early=True)
+        self._replies.append(reply)
+        if self.ear is not None:
+            self.ear.completed()
 
     def _take_garbage(self, line: str) -> None:
         self._garbage_came = True

@@ -106,6 +106,31 @@ class GarbageLine:
 Trouble: TypeAlias = OverlongLine | EndlessLine | OverlongReply | GarbageLine
 
 
+_PLAIN_REPLY = rb"(?:[0-9]{3}-[ -~]*\r\n)*[0-9]{3}(?: [ -~]*)?\r\n"
+_PLAIN_REPLIES = re.compile(b"(?:%b)+" % _PLAIN_REPLY)
+_ONE_PLAIN_REPLY = re.compile(_PLAIN_REPLY.decode())
+
+
+def plain_replies(data: bytes, limit: int = 2048) -> list[Reply] | None:
+    """The replies in octets that hold nothing else: the short way for what nearly every server sends.
+
+    Args:
+        data: octets behind a complete reply, or the first ones.
+        limit: octets of a line (line_length_limit).
+
+    Returns:
+        What LineReader and ReplyAssembler would make of them; None if only these can tell.
+    """
+    if len(data) > limit or _PLAIN_REPLIES.fullmatch(data) is None:
+        return None
+    replies = []
+    for match in _ONE_PLAIN_REPLY.finditer(data.decode("ascii")):
+        text = match[0][:-2].replace("\r\n", "\n")
+        last = text[text.rfind("\n") + 1 :]
+        replies.append(Reply(int(last[:3]), enhanced_status(last), text))
+    return replies
+
+
 class LineReader:
     """Octets to censored lines, with a hard limit on what is kept."""
 
@@ -196,6 +221,11 @@ class ReplyAssembler:
         self._seen = 0
         self._dropping = False
         self._garbage = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no line of an unfinished reply waits."""
+        return not self._lines and not self._seen
 
     def add(self, line: str) -> Reply | EndlessLine | Sequence[Trouble]:
         """Take a line.
