@@ -60,7 +60,7 @@ choose_work_directory() {
         case $(stat -c %A "$directory") in
             *[xt]) directory=$(dirname "$directory") ;;
             *)
-                work=$(mktemp -d /var/tmp/twisted_mta.XXXXXXXX)
+                work=$(mktemp -d /var/tmp/tmta.XXXXXX)
                 chmod 755 "$work"
                 trap 'rm -rf "$work"' EXIT
                 return

@@ -30,8 +30,12 @@ class System(model.System):
 
 
 def to_markup(text: str) -> str:
-    """Keep stars and underscores at the ends of names from being markup, and set lists off by empty lines."""
+    """Keep stars and underscores at the ends of names from being markup, and set lists off by empty lines.
+
+    Of two blanks in code the second becomes one that does not break: pydoctor stumbles over what docutils makes of them.
+    """
     parts = _CODE.split(text)
+    parts[1::2] = [part.replace("  ", " \N{NO-BREAK SPACE}") for part in parts[1::2]]
     parts[::2] = [_MARK.sub(r"\\\g<0>", part) for part in parts[::2]]
     lines: list[str] = []
     list_indent: int | None = None

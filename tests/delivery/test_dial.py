@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.delivery.test_connecting import Listener
 from tests.kit.private_reactor import PrivateReactor
+from tests.kit.short_path import socket_path
 from twisted_mta.config.settings import load_settings
 from twisted_mta.delivery.dial import Dialer, DialError, DialSettings, dial_error
 from twisted_mta.model.dsn import DsnStatus
@@ -132,14 +133,14 @@ class ConnectionTests(DialTestCase):
         """An attempt that is no longer wanted ends without a trace."""
         full = socket.socket(socket.AF_UNIX)
         self.addCleanup(full.close)
-        path = self.mktemp()
+        path = socket_path(self)
         full.bind(path)
         full.listen(0)
         filler = socket.socket(socket.AF_UNIX)
         self.addCleanup(filler.close)
         filler.connect(path)
         done = Dialer(self.reactor, DialSettings(queue_directory="/")).dial(
-            local_candidate("client.test", os.path.abspath(path)), Listener, None
+            local_candidate("client.test", path), Listener, None
         )
         self.assertNoResult(done)
         done.cancel()

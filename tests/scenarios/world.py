@@ -4,9 +4,6 @@ Flow: a scenario builds one, delivers, and looks at what arrived and what was re
 Sources: the parts are real but for the scripts that the servers play.
 """
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +17,7 @@ from zope.interface import implementer
 from tests.kit.dns_server import DNSServer
 from tests.kit.messages import make_request
 from tests.kit.script import Script
+from tests.kit.short_path import socket_path
 from tests.kit.smtp_server import ScriptedServer
 from twisted_mta.assembly import build_agent, build_resolver, now_microseconds, open_tables
 from twisted_mta.config.settings import load_settings
@@ -89,10 +87,7 @@ class WorldTestCase(TestCase):
 
     async def local_server(self, script: Script) -> tuple[ScriptedServer, str]:
         """Start a mail server at a UNIX-domain socket; returns it and the path."""
-        # Not mktemp of trial, whose paths can be longer than the 107 octets that the name of a socket may have.
-        folder = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, folder)
-        path = os.path.join(folder, "lmtp")
+        path = socket_path(self)
         server = ScriptedServer(script, reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
         await server.listen(UNIXServerEndpoint(reactor, path))
