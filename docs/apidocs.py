@@ -32,10 +32,10 @@ class System(model.System):
 def to_markup(text: str) -> str:
     """Keep stars and underscores at the ends of names from being markup, and set lists off by empty lines.
 
-    Of two blanks in code the second becomes one that does not break: pydoctor stumbles over what docutils makes of them.
+    Of two blanks in code the second becomes another kind of blank: pydoctor stumbles over what docutils makes of two.
     """
     parts = _CODE.split(text)
-    parts[1::2] = [part.replace("  ", " \N{NO-BREAK SPACE}") for part in parts[1::2]]
+    parts[1::2] = [part.replace("  ", " \N{EN SPACE}") for part in parts[1::2]]
     parts[::2] = [_MARK.sub(r"\\\g<0>", part) for part in parts[::2]]
     lines: list[str] = []
     list_indent: int | None = None
