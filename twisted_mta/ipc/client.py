@@ -28,6 +28,9 @@ T = TypeVar("T")
 Read = Callable[[AttributeList], T]
 """Turns a reply into what the caller wants; raises IpcError where it makes no sense."""
 
+Say = Callable[[tuple[bytes, ...]], bytes]
+"""Makes a request of what the greeting said besides the name of the protocol."""
+
 _PROTOCOL = (b"protocol",)
 _STATUS = (b"status",)
 
@@ -67,10 +70,12 @@ class Service:
     Attributes:
         path: its socket below queue_directory, such as ``private/bounce``; names it in the log.
         protocol: what its greeting must say.
+        also_greets_with: names of the attributes that follow in its greeting, whatever the version.
     """
 
     path: str
     protocol: Greeting
+    also_greets_with: tuple[bytes, ...] = ()
 
 
 def read_status(reply: AttributeList) -> int:
@@ -117,12 +122,24 @@ class ServiceClient:
         Raises:
             ServiceError: no connection, no reply in time, or not the one that was expected.
         """
-        return await _within(self._timeout_seconds, self._clock, self._dialer.service, self._ask(request, read))
+        return await self.answer_greeting(lambda _: request, read)
 
-    async def _ask(self, request: bytes, read: Read[T]) -> T:
+    async def answer_greeting(self, say: Say, read: Read[T]) -> T:
+        """As `ask`, with a request that depends on the greeting.
+
+        Args:
+            say: makes the request.
+            read: what to make of the reply.
+
+        Raises:
+            ServiceError: as above.
+        """
+        return await _within(self._timeout_seconds, self._clock, self._dialer.service, self._ask(say, read))
+
+    async def _ask(self, say: Say, read: Read[T]) -> T:
         link = await self._dialer.dial()
         try:
-            return read(await link.exchange(request))
+            return read(await link.exchange(say(link.greeting)))
         except IpcError as error:
             raise self._dialer.confused(error) from error
         finally:
@@ -252,12 +269,13 @@ async def _within(
 class _Dialer:
     """Connects to a service and takes its greeting."""
 
-    __slots__ = ("_endpoint", "_greets", "service")
+    __slots__ = ("_endpoint", "_greeting", "_names_protocol", "service")
 
     def __init__(self, service: Service, endpoint: IStreamClientEndpoint, version: PostfixVersion) -> None:
         self.service = service
         self._endpoint = endpoint
-        self._greets = version.greets
+        self._names_protocol = version.greets
+        self._greeting = (*(_PROTOCOL if version.greets else ()), *service.also_greets_with)
 
     async def dial(self) -> "_Link":
         """A new connection, greeted.
@@ -272,9 +290,9 @@ class _Dialer:
             number = error.osError if isinstance(error, ConnectError) else error.errno
             problem = os.strerror(number) if isinstance(number, int) else str(error)
             raise ServiceUnreachableError(self.service.path, problem) from error
-        if self._greets:
+        if self._greeting:
             try:
-                self._check_greeting(await link.next_list("the greeting"))
+                link.greeting = self._read_greeting(await link.next_list("the greeting"))
             except IpcError as error:
                 link.close()
                 raise self.confused(error) from error
@@ -287,10 +305,15 @@ class _Dialer:
         """The same error with the name of the service."""
         return error if isinstance(error, ServiceError) else ServiceError(self.service.path, str(error))
 
-    def _check_greeting(self, greeting: AttributeList) -> None:
-        (protocol,) = expect(greeting, _PROTOCOL)
+    def _read_greeting(self, greeting: AttributeList) -> tuple[bytes, ...]:
+        """What it says besides the name of the protocol."""
+        values = expect(greeting, self._greeting)
+        if not self._names_protocol:
+            return values
+        protocol, *more = values
         if protocol != self.service.protocol.encode("ascii"):
             raise IpcError(f'greets with protocol "{to_text(protocol[:60])}" instead of "{self.service.protocol}"')
+        return tuple(more)
 
 
 class _LinkLostError(IpcError):
@@ -298,9 +321,14 @@ class _LinkLostError(IpcError):
 
 
 class _Link(Protocol):
-    """One connection to a service: a list comes only when one is waited for."""
+    """One connection to a service: a list comes only when one is waited for.
+
+    Attributes:
+        greeting: what the service said first, besides the name of its protocol.
+    """
 
     transport: ITransport
+    greeting: tuple[bytes, ...] = ()
 
     def __init__(self) -> None:
         self._decoder = Decoder()
