@@ -1,0 +1,86 @@
+"""Ask proxymap(8) for keys of tables.
+
+Flow: tables/proxy.py looks keys up with it.
+Sources: proxymap(8); postconf(5) proxy_read_maps, proxymap_service_name; a running proxymap(8).
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted_mta.ipc.attributes import AttributeList, IpcError, encode, expect, read_int, read_texts
+from twisted_mta.ipc.client import PersistentClient
+from twisted_mta.ipc.version import PostfixVersion
+
+_REPLY = (b"status", b"value")
+_REPLY_WITH_FLAGS = (b"status", b"flags", b"value")
+
+
+class ProxyStatus(enum.IntEnum):
+    """What became of a request."""
+
+    OK = 0
+    NO_KEY = 1
+    RETRY = 2
+    BAD_REQUEST = 3
+    DENIED = 4
+    MISCONFIGURED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyReply:
+    """What proxymap(8) says about a key; the value is empty unless the status is OK."""
+
+    status: ProxyStatus
+    value: str
+
+
+class ProxyMap:
+    """A proxymap(8) service, asked over several connections: each takes one request after the other.
+
+    Args:
+        connect: makes a client; it connects when it is first asked.
+        version: says what a request looks like.
+        connections: how many there may be.
+    """
+
+    def __init__(self, connect: Callable[[], PersistentClient], version: PostfixVersion, connections: int = 4) -> None:
+        self._clients: Sequence[PersistentClient] = [connect() for _ in range(connections)]
+        self._busy = [0] * connections
+        self._has_instance_flags = version.tables_have_instance_flags
+        self._reply = _REPLY_WITH_FLAGS if self._has_instance_flags else _REPLY
+
+    async def lookup(self, table: str, flags: int, key: str) -> ProxyReply:
+        """Look up a key.
+
+        Args:
+            table: ``type:name``, without ``proxy:``.
+            flags: how the table is used.
+            key: what to look up.
+
+        Raises:
+            IpcError: the service cannot be asked, or its reply makes no sense.
+        """
+        how = [("instance_flags", flags), ("flags", flags)] if self._has_instance_flags else [("flags", flags)]
+        request = encode([("request", "lookup"), ("table", table), *how, ("key", key)])
+        # The first that is idle, so that with few requests there are few connections.
+        chosen = min(range(len(self._busy)), key=self._busy.__getitem__)
+        self._busy[chosen] += 1
+        try:
+            return await self._clients[chosen].ask(request, self._read)
+        finally:
+            self._busy[chosen] -= 1
+
+    def close(self) -> None:
+        """Keep no connections."""
+        for client in self._clients:
+            client.close()
+
+    def _read(self, reply: AttributeList) -> ProxyReply:
+        values = expect(reply, self._reply)
+        number = read_int(values[0], "status")
+        try:
+            status = ProxyStatus(number)
+        except ValueError:
+            raise IpcError(f"attribute status: {number} means nothing") from None
+        return ProxyReply(status, read_texts(values[-1:])[0])
