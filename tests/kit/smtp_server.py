@@ -298,6 +298,8 @@ class ScriptedServer(Factory):
         self.script = script
         self.sessions: list[SessionRecord] = []
         self.most_at_once = 0
+        self._ended = 0
+        self._of_ended: list[Message] = []
         self._clock = clock
         self._live: dict[int, ScriptedSession] = {}
         self._ports: list[IListeningPort] = []
@@ -306,7 +308,12 @@ class ScriptedServer(Factory):
     @property
     def messages(self) -> list[Message]:
         """The messages that were accepted, of all sessions."""
-        return [message for session in self.sessions for message in session.messages if message.accepted]
+        # Asked for after each octet that comes: sessions that have ended are looked through only once.
+        while self._ended < len(self.sessions) and not self.sessions[self._ended].open:
+            self._of_ended += [message for message in self.sessions[self._ended].messages if message.accepted]
+            self._ended += 1
+        others = self.sessions[self._ended :]
+        return self._of_ended + [message for session in others for message in session.messages if message.accepted]
 
     def buildProtocol(self, addr: object) -> ScriptedSession:
         """A session for a new connection."""
