@@ -102,7 +102,7 @@ def introduce(peer: Peer, settings: DialogSettings, *, extended: bool) -> Dialog
         yield from trouble_of(reply)
         return Rebuff(refused_to_talk(peer, reply))
     if phase is phases.HELO:
-        return Welcome(Capabilities(), PixWorkarounds())
+        return _secure(peer, Capabilities(), settings)
     shown = discarded_for_log(settings.discard)
     if shown:
         yield Note(events.EhloKeywordsDiscarded(shown))
@@ -117,6 +117,22 @@ def introduce(peer: Peer, settings: DialogSettings, *, extended: bool) -> Dialog
     if capabilities.offers(Feature.SMTPUTF8) and not capabilities.offers(Feature.EIGHTBITMIME):
         yield Note(events.SmtpUtf8Without8BitMime(peer.namaddr))
         capabilities = replace(capabilities, features=capabilities.features | Feature.EIGHTBITMIME)
+    return _secure(peer, capabilities, settings)
+
+
+def _secure(peer: Peer, capabilities: Capabilities, settings: DialogSettings) -> Welcome | Rebuff:
+    """Go on only if nothing goes out in the clear, or without a login, that must not.
+
+    There is neither TLS nor SASL here: what demands one of them cannot be done.
+    """
+    if settings.requires_tls:
+        if not capabilities.offers(Feature.STARTTLS):
+            why = f"TLS is required, but was not offered by host {peer.namaddr}"
+            return Rebuff(DsnStatus("4.7.4", why))
+        return Rebuff(DsnStatus("4.7.5", "TLS is required, but our TLS engine is unavailable"))
+    if settings.requires_auth and capabilities.offers(Feature.AUTH):
+        why = f"SASL authentication failed; cannot authenticate to server {peer.namaddr}: no mechanism available"
+        return Rebuff(DsnStatus("4.7.0", why))
     return Welcome(capabilities, PixWorkarounds())
 
 

@@ -7,7 +7,7 @@ Sources: smtp(8), lmtp(8) and postconf(5) for the parameters named in `from_sett
 import re
 from dataclasses import dataclass
 
-from twisted_mta.config.choices import VerifyTarget
+from twisted_mta.config.choices import TlsLevel, VerifyTarget
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.smtp.capabilities import parse_discard_words
@@ -42,6 +42,8 @@ class DialogSettings:
         utf8: whether SMTPUTF8 is supported.
         helpful: whether hints are logged.
         pipelining_hint: the parameter that a hint about pipelining names.
+        requires_tls: whether mail must not go out in the clear.
+        requires_auth: whether we are to authenticate to servers that offer it.
     """
 
     lmtp: bool = False
@@ -63,6 +65,8 @@ class DialogSettings:
     utf8: bool = True
     helpful: bool = True
     pipelining_hint: str = "smtp_discard_ehlo_keyword_address_maps"
+    requires_tls: bool = False
+    requires_auth: bool = False
 
     @property
     def protocol_word(self) -> str:
@@ -99,4 +103,16 @@ class DialogSettings:
             utf8=settings.smtputf8_enable,
             helpful=settings.helpful_warnings,
             pipelining_hint=settings.parameter_name("smtp_discard_ehlo_keyword_address_maps"),
+            requires_tls=_requires_tls(settings),
+            requires_auth=settings.smtp_sasl_auth_enable,
         )
+
+
+def _requires_tls(settings: Settings) -> bool:
+    """Whether plaintext is ruled out; tables of policies count as if they said so for every destination."""
+    if settings.smtp_tls_policy_maps or settings.smtp_tls_per_site or settings.smtp_tls_wrappermode:
+        return True
+    level = settings.smtp_tls_security_level
+    if level is TlsLevel.UNSET:
+        return settings.smtp_enforce_tls
+    return level not in (TlsLevel.NONE, TlsLevel.MAY)
