@@ -127,8 +127,16 @@ class ScriptedSession(Protocol):
 
     transport: Connection
 
-    def __init__(self, script: Script, record: SessionRecord, clock: IReactorTime, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        script: Script,
+        record: SessionRecord,
+        clock: IReactorTime,
+        accepted: Callable[[Message], None],
+        changed: Callable[[], None],
+    ) -> None:
         self.record = record
+        self._accepted = accepted
         self._script = script
         self._clock = clock
         self._changed = changed
@@ -207,6 +215,8 @@ class ScriptedSession(Protocol):
         for event in [f"{END_OF_DATA} {name}" for name in message.recipients] if self._script.lmtp else [END_OF_DATA]:
             if reply := self._answer(event):
                 message.replies.append(reply)
+        if message.accepted:
+            self._accepted(message)
         self._sender, self._recipients = "", []
 
     def _answer(self, event: str) -> str:
@@ -289,6 +299,7 @@ class ScriptedServer(Factory):
 
     Attributes:
         sessions: in the order of their connections.
+        messages: those that were accepted, of all sessions.
         most_at_once: the highest number of connections that were open at a time.
     """
 
@@ -297,29 +308,18 @@ class ScriptedServer(Factory):
     def __init__(self, script: Script, clock: IReactorTime) -> None:
         self.script = script
         self.sessions: list[SessionRecord] = []
+        self.messages: list[Message] = []
         self.most_at_once = 0
-        self._ended = 0
-        self._of_ended: list[Message] = []
         self._clock = clock
         self._live: dict[int, ScriptedSession] = {}
         self._ports: list[IListeningPort] = []
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
 
-    @property
-    def messages(self) -> list[Message]:
-        """The messages that were accepted, of all sessions."""
-        # Asked for after each octet that comes: sessions that have ended are looked through only once.
-        while self._ended < len(self.sessions) and not self.sessions[self._ended].open:
-            self._of_ended += [message for message in self.sessions[self._ended].messages if message.accepted]
-            self._ended += 1
-        others = self.sessions[self._ended :]
-        return self._of_ended + [message for session in others for message in session.messages if message.accepted]
-
     def buildProtocol(self, addr: object) -> ScriptedSession:
         """A session for a new connection."""
         record = SessionRecord(len(self.sessions) + 1)
         self.sessions.append(record)
-        session = ScriptedSession(self.script, record, self._clock, self._changed)
+        session = ScriptedSession(self.script, record, self._clock, self.messages.append, self._changed)
         self._live[record.number] = session
         self.most_at_once = max(self.most_at_once, len(self._live))
         session.lost.addCallback(lambda _: self._live.pop(record.number))
