@@ -18,7 +18,7 @@ from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Event
 from twisted_mta.options import Options
 from twisted_mta.postfix.queue_file import QueueLayout
-from twisted_mta.postfix.services import reporter_services
+from twisted_mta.postfix.services import PrivateServices
 from twisted_mta.postfix.work import QueueFiles
 from twisted_mta.tables.opening import TableContext
 from twisted_mta.tables.table_set import TableSet
@@ -170,8 +170,8 @@ class GenerationTests(SynchronousTestCase):
         former = self.loader().load(master_cf=True)
         tables = WatchedTables(CONTEXT)
         layout = QueueLayout(f"{self.directory}/queue")
-        services = reporter_services(former.settings, PostfixVersion(3, 7), Reactor(), self.events.append)
-        files = QueueFiles(layout, services, self.events.append)
+        services = PrivateServices(former.settings, PostfixVersion(3, 7), Reactor(), self.events.append)
+        files = QueueFiles(layout, services.reporting(None), self.events.append)
         generation = Generation(former.settings, tables, former.agent, files, (), "", FileStamp())
         builder = QueueFileBuilder()
         for name in ("4Abc12", "4Abc13"):

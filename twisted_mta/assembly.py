@@ -17,7 +17,9 @@ from twisted_mta.config.settings import Settings
 from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import Dialer, DialSettings
 from twisted_mta.delivery.factory import SessionParts
+from twisted_mta.delivery.hand_over import OtherTransport
 from twisted_mta.delivery.recipients import ReportingRules
+from twisted_mta.delivery.witness import Notices, Witnesses
 from twisted_mta.dns.cache import CachingClient
 from twisted_mta.dns.client import StubResolver
 from twisted_mta.dns.native import NativeResolver
@@ -29,6 +31,7 @@ from twisted_mta.routing.router import Router
 from twisted_mta.routing.settings import RoutingSettings
 from twisted_mta.session.limits import TimeLimits
 from twisted_mta.smtp.settings import DialogSettings
+from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import TableContext
 from twisted_mta.tables.table_set import TableSet
 
@@ -82,6 +85,8 @@ def build_agent(
     emit: Emit,
     *,
     final_delivery: bool = False,
+    notices: Notices | None = None,
+    best_mx_transport: OtherTransport | None = None,
 ) -> DeliveryAgent:
     """An engine for one configuration.
 
@@ -92,6 +97,8 @@ def build_agent(
         dns: finds hosts.
         emit: takes events.
         final_delivery: whether LMTP servers deliver for good (flag X).
+        notices: tells the postmaster of errors; None: nobody is told.
+        best_mx_transport: takes mail that would loop; None: that is returned.
 
     Raises:
         ConfigError: a parameter cannot be used.
@@ -117,5 +124,22 @@ def build_agent(
             ReportingRules(settings.soft_bounce, is_lmtp and (final_delivery or settings.lmtp_assume_final)),
             settings.relayhost,
             now_microseconds,
+            _witnesses(settings, tables, notices, emit),
+            best_mx_transport,
         )
     )
+
+
+def _witnesses(settings: Settings, tables: TableSet, notices: Notices | None, emit: Emit) -> Witnesses | None:
+    """Who may want to overhear sessions; None: nobody ever."""
+    name = "debug_peer_list"
+    watched = tables.match_list(
+        name,
+        settings.debug_peer_list,
+        MatchKind.NAME_OR_ADDRESS,
+        parents_match=name in settings.parent_domain_matches_subdomains,
+    )
+    if not watched and notices is None:
+        return None
+    limit, utf8 = settings.line_length_limit, settings.smtputf8_enable
+    return Witnesses(notices, watched.test if watched else None, limit, utf8, emit)

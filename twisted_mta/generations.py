@@ -31,7 +31,8 @@ from twisted_mta.model.request import DeliveryRequest
 from twisted_mta.observe.maillog import LogStyle
 from twisted_mta.options import PROTOCOLS, Options
 from twisted_mta.postfix.queue_file import QueueLayout
-from twisted_mta.postfix.services import reporter_services
+from twisted_mta.postfix.reporter import ReporterServices
+from twisted_mta.postfix.services import PrivateServices
 from twisted_mta.postfix.work import QueueFiles, QueueWork
 from twisted_mta.tables.table_set import TableSet
 
@@ -186,17 +187,28 @@ class GenerationLoader:
         )
         problem = self._entry_problem or (errors[0].describe() if errors else "")
         tables = open_tables(settings, self._reactor, self._emit)
+        services = self._services(settings)
         agent: IDeliveryAgent
         if not problem:
             try:
-                agent = build_agent(settings, tables, self._reactor, self._dns, self._emit, final_delivery="X" in flags)
+                reporting = services.reporting(tables)
+                agent = build_agent(
+                    settings,
+                    tables,
+                    self._reactor,
+                    self._dns,
+                    self._emit,
+                    final_delivery="X" in flags,
+                    notices=services.notices(),
+                    best_mx_transport=services.best_mx_transport(),
+                )
             except ConfigError as error:
                 problem = error.describe()
         if problem:
-            agent = self._refusing(problem)
+            agent, reporting = self._refusing(problem), services.reporting(None)
         if settings.protocol == "lmtp" and settings.lmtp_assume_final and "X" not in flags:
             warnings.append(f'lmtp_assume_final is obsolete; instead, specify "flags={flags}X" in master.cf')
-        files = self._queue_files(settings)
+        files = self._queue_files(settings, reporting)
         return Generation(settings, tables, agent, files, (*settings.warnings, *warnings), problem, stamp)
 
     def load_after(self, former: Generation, *, master_cf: bool) -> Generation:
@@ -211,7 +223,7 @@ class GenerationLoader:
         except ConfigError as error:
             problem, settings = error.describe(), former.settings
         tables = open_tables(settings, self._reactor, self._emit)
-        files = self._queue_files(settings)
+        files = self._queue_files(settings, self._services(settings).reporting(None))
         return Generation(settings, tables, self._refusing(problem), files, (), problem, self.stamp())
 
     def _refusing(self, problem: str) -> RefusingAgent:
@@ -246,14 +258,16 @@ class GenerationLoader:
             text = f'master(8) serves the entry "{name} unix": list {name}/unix in master_service_disable, or use another name'
             raise ConfigError(text, file=str(path), line=entry.line)
 
-    def _queue_files(self, settings: Settings) -> QueueFiles:
+    def _services(self, settings: Settings) -> PrivateServices:
+        return PrivateServices(settings, self.version(settings), self._reactor, self._emit)
+
+    def _queue_files(self, settings: Settings, reporting: ReporterServices) -> QueueFiles:
         layout = QueueLayout(
             settings.queue_directory,
             frozenset(name.lower() for name in settings.hash_queue_names),
             settings.hash_queue_depth,
         )
-        services = reporter_services(settings, self.version(settings), self._reactor, self._emit)
-        return QueueFiles(layout, services, self._emit)
+        return QueueFiles(layout, reporting, self._emit)
 
     def version(self, settings: Settings) -> PostfixVersion:
         """The version of the Postfix that drives us; it is asked once.

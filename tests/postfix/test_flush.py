@@ -1,15 +1,17 @@
 """Tests of twisted_mta.postfix.flush."""
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kit.attributes import MemoryService
+from twisted_mta.interfaces import TableError
 from twisted_mta.ipc.attributes import encode
 from twisted_mta.ipc.client import Service, ServiceClient
 from twisted_mta.ipc.version import Greeting, PostfixVersion
-from twisted_mta.model.events import ConfigurationProblem, Event, ServiceFailed, ServiceUnreachable
-from twisted_mta.postfix.flush import DomainMatch, FlushService, literal_domains
+from twisted_mta.model.events import Event, ServiceFailed, ServiceUnreachable
+from twisted_mta.postfix.flush import FlushService
 
 VERSION = PostfixVersion(3, 9)
 SERVICE = Service("public/flush", Greeting.QUEUE_FLUSH)
@@ -60,56 +62,25 @@ class FlushServiceTests(SynchronousTestCase):
         failed = ServiceFailed("Q1", "flush")
         self.assertEqual(self.events, [failed, ServiceUnreachable("public/flush", "Connection refused"), failed])
 
+    def test_table_that_fails(self) -> None:
+        """Where nobody knows whether the domain is in the list, that is a failure, and nothing is asked."""
 
-class LiteralDomainsTests(SynchronousTestCase):
-    """fast_flush_domains without tables."""
+        def failing(domain: str) -> bool:
+            raise TableError("fail:x", "lookups always fail", domain)
 
-    def matcher(self, text: str, *, parents_match: bool = True) -> DomainMatch:
-        """Items separated by blanks; problems are in `events`."""
-        self.events: list[Event] = []
-        return literal_domains(
-            text.split(), parents_match=parents_match, parameter="fast_flush_domains", emit=self.events.append
-        )
+        client = ServiceClient(SERVICE, self.endpoint, VERSION, Clock())
+        flush = FlushService("flush", client, failing, self.events.append)
+        self.successResultOf(flush.add("a@b.example", "Q1"))
+        self.assertEqual(self.events, [ServiceFailed("Q1", "flush")])
+        self.assertEqual(self.endpoint.connections, [])
 
-    def test_subdomains(self) -> None:
-        """A domain stands for its subdomains, in any case."""
-        matches = self.matcher("Example.com b.org")
-        for domain in ("example.com", "EXAMPLE.com", "a.b.example.com", "x.b.org"):
-            self.assertTrue(matches(domain), domain)
-        for domain in ("anexample.com", "com", "org", "example.com.org", ""):
-            self.assertFalse(matches(domain), domain)
-
-    def test_dots(self) -> None:
-        """Otherwise a dot in front says so."""
-        matches = self.matcher("example.com .b.org", parents_match=False)
-        self.assertTrue(matches("example.com"))
-        self.assertTrue(matches("x.b.org"))
-        self.assertFalse(matches("x.example.com"))
-        self.assertFalse(matches("b.org"))
-
-    def test_first_item_decides(self) -> None:
-        """Items with ! are exceptions, if they stand in front of the rule."""
-        matches = self.matcher("!not.example.com example.com !late.example.com !!twice.org")
-        self.assertFalse(matches("not.example.com"))
-        self.assertFalse(matches("a.not.example.com"))
-        self.assertTrue(matches("late.example.com"))
-        self.assertTrue(matches("twice.org"))
-
-    def test_empty(self) -> None:
-        """An empty list has no domain."""
-        self.assertFalse(self.matcher("")("example.com"))
-
-    def test_tables(self) -> None:
-        """Files and tables are told, once, and match nothing."""
-        matches = self.matcher("hash:/etc/postfix/x !/etc/domains example.com [::1]")
-        self.assertTrue(matches("example.com"))
-        self.assertFalse(matches("hash:/etc/postfix/x"))
-        self.assertEqual(
-            self.events,
-            [
-                ConfigurationProblem(
-                    f"fast_flush_domains: {item}: files and tables are not supported here and match nothing"
-                )
-                for item in ("hash:/etc/postfix/x", "!/etc/domains")
-            ],
-        )
+    def test_table_that_takes_time(self) -> None:
+        """A list may have to ask somebody."""
+        found: Deferred[bool] = Deferred()
+        client = ServiceClient(SERVICE, self.endpoint, VERSION, Clock())
+        flush = FlushService("flush", client, lambda domain: found, self.events.append)
+        added = Deferred.fromCoroutine(flush.add("a@b.example", "Q1"))
+        self.assertNoResult(added)
+        found.callback(True)
+        self.successResultOf(added)
+        self.assertEqual(len(self.endpoint.connections), 1)

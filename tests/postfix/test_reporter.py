@@ -475,7 +475,7 @@ class StatusFilterTests(ReporterTestCase):
         """What happens if the filter gives this text."""
         keys: list[str] = []
 
-        def look_up(key: str) -> str | None:
+        async def look_up(key: str) -> str | None:
             keys.append(key)
             return found
 
@@ -610,7 +610,7 @@ class OrderTests(ReporterTestCase):
     def test_defect(self) -> None:
         """A defect defers the recipient, and those behind it are recorded all the same."""
 
-        def broken(key: str) -> str | None:
+        async def broken(key: str) -> str | None:
             raise ZeroDivisionError(key)
 
         reporter = self.reporter(status_filter=broken)

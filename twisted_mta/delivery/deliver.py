@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from twisted_mta.delivery.dial import DialError
 from twisted_mta.delivery.factory import DestinationFactory, SessionParts
+from twisted_mta.delivery.hand_over import HandOverError, OtherTransport
 from twisted_mta.delivery.recipients import RecipientLedger, ReportingRules
 from twisted_mta.delivery.witness import Witnesses
 from twisted_mta.interfaces import ContentError, CorruptContentError, IDeliveryAgent, IMessageContent, IStatusReporter
@@ -32,10 +33,11 @@ from twisted_mta.routing.router import Route, Router
 from twisted_mta.routing.settings import RoutingSettings
 from twisted_mta.session.session import Session
 from twisted_mta.smtp import phases
-from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, Scope
+from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, RecipientFailed, Scope
 from twisted_mta.smtp.capabilities import Feature
 from twisted_mta.smtp.greeting import Occasion
 
+MAIL_LOOPS = "5.4.6"
 NO_HOST = DsnStatus("4.3.0", "server unavailable or unable to receive mail")
 UNFORESEEN = DsnStatus("4.3.0", "mail system error in delivery")
 CANCELLED = DsnStatus("4.3.0", "delivery was ended before it was complete")
@@ -54,6 +56,7 @@ class AgentParts:
         relayhost: the parameter; its failures are the administrator's, not the sender's.
         now: the time in microseconds since the epoch.
         witnesses: who overhears sessions; None: nobody.
+        best_mx_transport: takes mail whose best mail exchanger is this machine; None: it is returned.
     """
 
     sessions: SessionParts
@@ -63,6 +66,7 @@ class AgentParts:
     relayhost: tuple[str, ...]
     now: Callable[[], int]
     witnesses: Witnesses | None = None
+    best_mx_transport: OtherTransport | None = None
 
 
 @implementer(IDeliveryAgent)
@@ -131,7 +135,23 @@ class _Delivery:
             if self._is_last_destination or not self._ledger.remaining:
                 break
         if self._ledger.remaining:
-            self._give_up(self._last_reason(destinations[0], destination), Scope.SITE)
+            why = self._last_reason(destinations[0], destination)
+            if why.status == MAIL_LOOPS and self._parts.best_mx_transport is not None:
+                await self._hand_over(self._parts.best_mx_transport)
+            else:
+                self._give_up(why, Scope.SITE)
+
+    async def _hand_over(self, transport: OtherTransport) -> None:
+        """Let another transport deliver what would come back to us."""
+        ledger, request = self._ledger, self._request
+        ledger.last_host = True
+        for index, recipient in enumerate(ledger.remaining):
+            self._emit(events.RecipientPassedOn(request.queue_id, recipient.address, transport.name))
+            try:
+                ledger.settled_elsewhere(index, final=await transport.hand_over(request, recipient))
+            except HandOverError as error:
+                ledger.take(RecipientFailed(index, error.why))
+        ledger.end_session()
 
     def _last_reason(self, first: Destination, stopped_at: Destination) -> DsnStatus:
         """Why no host took the rest; what the administrator got wrong does not send mail back."""

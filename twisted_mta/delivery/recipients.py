@@ -191,6 +191,16 @@ class RecipientLedger:
         if verdict.throttles and not self._session_completed:
             self._hop_candidates.append((replace(why, action=""), list(range(first, len(self._final)))))
 
+    def settled_elsewhere(self, index: int, *, final: bool) -> None:
+        """Somebody else has reported a recipient.
+
+        Args:
+            index: counts those that were open when the session began.
+            final: whether it need not be tried again.
+        """
+        self._reported.add(index)
+        self._final.append(final)
+
     # ---- results ----
 
     def _report(self, index: int, recipient: Recipient, fate: Fate, why: DsnStatus) -> None:

@@ -176,6 +176,14 @@ class TableWarning(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TableLookupFailed(Event):
+    """A search over the tables of a parameter came to an error."""
+
+    table: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableResultEmpty(Event):
     """A table has an empty value; `where` is the parameter, or the table, that was asked."""
 
@@ -255,6 +263,13 @@ class ServiceConfused(Event):
     """A private service sent something that its protocol does not allow."""
 
     service: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeNotSent(Event):
+    """A notice to the postmaster could not be handed to cleanup(8)."""
+
     problem: str
 
 

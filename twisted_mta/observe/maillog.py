@@ -46,6 +46,7 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.TableProblem: (_ERROR, "{problem}"),
     events.TableUnavailable: (_WARNING, "{table} is unavailable. {problem}"),
     events.TableWarning: (_WARNING, "{text}"),
+    events.TableLookupFailed: (_WARNING, '{table} lookup error for "{key}"'),
     events.TableResultEmpty: (_WARNING, "{where} lookup of {key} returns an empty string result"),
     events.TableResultAdvice: (_WARNING, "{where} should return NO RESULT in case of NOT FOUND"),
     events.QueueFileUnusable: (_WARNING, "{queue_id}: {problem}"),
@@ -56,6 +57,7 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.ServiceUnreachable: (_WARNING, "connect to {service}: {problem}"),
     events.ServiceFailed: (_WARNING, "{queue_id}: {service} service failure"),
     events.ServiceConfused: (_WARNING, "{service}: {problem}"),
+    events.NoticeNotSent: (_WARNING, "postmaster notify: {problem}"),
     events.WrongStatusClass: (_WARNING, '{function}: ignoring dsn code "{status}"'),
     events.StatusFilterRefused: (_WARNING, "{parameter}: bad status code: {found}"),
     events.NumericDomainName: (

@@ -1,7 +1,7 @@
 """The lists of a delivery request, and of the reply to it.
 
 Flow: postfix/requests.py feeds what the queue manager sends to a RequestReader, and sends back what `encode_reply` makes of the
-final status.
+final status. postfix/pass_on.py sends what `encode_request` makes, and has the reply read by `read_reply`.
 Sources: Postfix's delivery request protocol, as qmgr(8) speaks it; RFC 3461 (envelope id, notify, return).
 """
 
@@ -12,7 +12,9 @@ from twisted_mta.ipc.attributes import (
     AttributeList,
     Decoder,
     IpcError,
+    Long,
     encode,
+    encode_data,
     expect,
     read_data,
     read_int,
@@ -48,6 +50,9 @@ _BEHIND_OPTIONS = (
     b"sasl_method", b"sasl_username", b"sasl_sender", b"log_ident", b"rewrite_context", b"recipient_count",
 )  # fmt: skip
 _RECIPIENT = (b"original_recipient", b"recipient", b"offset", b"dsn_orig_rcpt", b"notify_flags")
+_REPLY = (
+    b"status", b"diag_type", b"diag_text", b"mta_type", b"mta_mname", b"action", b"reason", b"status"
+)  # fmt: skip
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9]{1,100}")
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
@@ -218,7 +223,48 @@ def _stats(value: bytes, now: float) -> MessageStats:
     return MessageStats(incoming, active, handoff if times[4] else int(now * 1_000_000), set_up, done, times[10])
 
 
+def encode_request(request: DeliveryRequest, recipient: Recipient, version: PostfixVersion) -> bytes:
+    """A request for one of the recipients of another one, to be sent in ONE write.
+
+    Args:
+        request: what was received.
+        recipient: one of its recipients.
+        version: of the Postfix whose agents get it.
+
+    Raises:
+        IpcError: something in it cannot be sent.
+    """
+    stats, client = request.stats, request.client
+    times = (
+        stats.incoming_arrival,
+        stats.active_arrival,
+        stats.agent_handoff,
+        stats.connection_setup_done,
+        stats.deliver_done,
+    )
+    seconds = [part for stamp in times for part in divmod(stamp, 1_000_000)]
+    common = (
+        int(request.flags), request.queue_name, request.queue_id, Long(request.content_offset), Long(request.size),
+        request.nexthop, request.encoding, int(request.smtputf8), request.sender, request.envelope_id, int(request.ret),
+        encode_data(_TIMES.pack(*seconds, stats.reuse_count)),
+        client.name, client.address, client.port, client.protocol, client.helo,
+        request.sasl_method, request.sasl_username, request.sasl_sender, client.ident, request.rewrite_context, 1,
+    )  # fmt: skip
+    own = (recipient.original, recipient.address, Long(recipient.offset), recipient.dsn_orcpt, int(recipient.notify))
+    names = ([name.decode("ascii") for name in group] for group in (request_names(version), _RECIPIENT))
+    return b"".join(encode(zip(group, values, strict=True)) for group, values in zip(names, (common, own), strict=True))
+
+
 # ---- the reply ----
+
+
+def read_reply(reply: AttributeList) -> bool:
+    """Whether all recipients of a request are final; what is said of the destination is for the queue manager alone.
+
+    Raises:
+        IpcError: it is no reply to a delivery request.
+    """
+    return read_int(expect(reply, _REPLY)[-1], "status") == 0
 
 
 def encode_reply(status: FinalStatus) -> bytes:

@@ -13,7 +13,6 @@ import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from inspect import isawaitable
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -53,7 +52,7 @@ _RECORD, _DELAY_CLEARED = int(RequestFlags.RECORD), int(RequestFlags.REC_DLY_SEN
 Mark = Callable[[int], None]
 """Marks the recipient at an offset of the queue file as done; raises QueueFileError."""
 
-StatusFilter = Callable[[str], "str | Awaitable[str | None] | None"]
+StatusFilter = Callable[[str], Awaitable[str | None]]
 """Looks up ``STATUS REASON`` in the tables of smtp_delivery_status_filter: text, or None if there is none or a table failed."""
 
 
@@ -85,7 +84,6 @@ class ReporterServices:
         soft_bounce: mail that would go back is tried again.
         negative_cache: address_verify_negative_cache.
         status_filter: smtp_delivery_status_filter; None: there is none.
-        status_filter_name: what that parameter is called.
     """
 
     bounce: RecordService
@@ -98,7 +96,6 @@ class ReporterServices:
     soft_bounce: bool = False
     negative_cache: bool = True
     status_filter: StatusFilter | None = None
-    status_filter_name: str = "smtp_delivery_status_filter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,14 +293,14 @@ class PostfixReporter:
         look_up = self._services.status_filter
         if look_up is None:
             return result
-        found = look_up(f"{result.dsn.status} {result.dsn.reason}")
-        text = await found if isawaitable(found) else found
+        text = await look_up(f"{result.dsn.status} {result.dsn.reason}")
         if text is None:
             return result
         status, *rest = text.split(None, 1) or [""]
         was_sent, is_sent = result.fate is Fate.SENT, status[:1] == "2"
         if not is_enhanced_status(status) or was_sent != is_sent:
-            self._services.emit(StatusFilterRefused(self._services.status_filter_name, text))
+            # Postfix names the SMTP parameter in LMTP mode, too.
+            self._services.emit(StatusFilterRefused("smtp_delivery_status_filter", text))
             return result
         result = _changed(result, status=status, reason="".join(rest).rstrip() or result.dsn.reason)
         return result if is_sent else replace(result, fate=_FATES[status[0]])

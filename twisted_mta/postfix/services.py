@@ -1,7 +1,8 @@
-"""The private services that reports go to, as the configuration names them.
+"""The private services of a Postfix, as the configuration names them.
 
-Flow: service.py asks for them once per configuration.
-Sources: postconf(5) *_service_name, fast_flush_domains, parent_domain_matches_subdomains, ipc_timeout, ipc_idle, ipc_ttl.
+Flow: generations.py asks for what is needed, once per configuration.
+Sources: postconf(5) *_service_name, fast_flush_domains, parent_domain_matches_subdomains, smtp_delivery_status_filter,
+best_mx_transport, notify_classes, ipc_timeout, ipc_idle, ipc_ttl.
 """
 
 import os
@@ -10,61 +11,129 @@ from typing import Any
 from twisted.internet.endpoints import UNIXClientEndpoint
 
 from twisted_mta.config.settings import Settings
+from twisted_mta.interfaces import TableError
 from twisted_mta.ipc.client import PersistentClient, Service, ServiceClient
 from twisted_mta.ipc.version import Greeting, PostfixVersion
 from twisted_mta.model.events import Emit
-from twisted_mta.postfix.flush import FlushService, literal_domains
-from twisted_mta.postfix.reporter import RecordService, ReporterServices
+from twisted_mta.postfix.flush import DomainMatch, FlushService
+from twisted_mta.postfix.notices import GREETING, LONGEST_WAIT, NoticeSettings, PostmasterNotices
+from twisted_mta.postfix.pass_on import PrivateTransport
+from twisted_mta.postfix.reporter import RecordService, ReporterServices, StatusFilter
 from twisted_mta.postfix.verify import VerifyService
+from twisted_mta.tables.match_list import MatchKind
+from twisted_mta.tables.opening import EXACT
+from twisted_mta.tables.table_set import TableSet
+
+_STATUS = (b"status",)
 
 
-def reporter_services(settings: Settings, version: PostfixVersion, reactor: Any, emit: Emit) -> ReporterServices:
-    """Clients of bounce(8), defer(8), trace(8), verify(8) and flush(8).
+class PrivateServices:
+    """The private services of one configuration."""
 
-    Args:
-        settings: their names, and the rules of reporting.
-        version: of the Postfix that runs them.
-        reactor: makes connections.
-        emit: takes events.
-    """
+    def __init__(self, settings: Settings, version: PostfixVersion, reactor: Any, emit: Emit) -> None:
+        """Prepare; no connection is made before it is needed.
 
-    def endpoint(service: Service) -> UNIXClientEndpoint:
-        return UNIXClientEndpoint(
-            reactor, os.path.join(settings.queue_directory, service.path), timeout=settings.ipc_timeout
+        Args:
+            settings: names of the services, and time limits.
+            version: of the Postfix that runs them.
+            reactor: makes connections.
+            emit: takes events.
+        """
+        self._settings = settings
+        self._version = version
+        self._reactor = reactor
+        self._emit = emit
+
+    def reporting(self, tables: TableSet | None) -> ReporterServices:
+        """Clients of bounce(8), defer(8), trace(8), verify(8) and flush(8), and the rules of reporting.
+
+        Args:
+            tables: opens those that the rules name; None: these rules are left out.
+
+        Raises:
+            ConfigError: a table cannot be used.
+        """
+        settings, emit = self._settings, self._emit
+        verify = Service(f"private/{settings.address_verify_service_name}", Greeting.ADDRESS_VERIFICATION)
+        flush = Service(f"public/{settings.flush_service_name}", Greeting.QUEUE_FLUSH)
+        return ReporterServices(
+            bounce=self._record(settings.bounce_service_name),
+            defer=self._record(settings.defer_service_name),
+            trace=self._record(settings.trace_service_name),
+            verify=VerifyService(settings.address_verify_service_name, self._persistent(verify), self._reactor, emit),
+            flush=None
+            if tables is None
+            else FlushService(settings.flush_service_name, self._one_shot(flush), self._flushed(tables), emit),
+            clock=self._reactor,
+            emit=emit,
+            soft_bounce=settings.soft_bounce,
+            negative_cache=settings.address_verify_negative_cache,
+            status_filter=None if tables is None else _status_filter(settings, tables),
         )
 
-    def one_shot(service: Service) -> ServiceClient:
-        return ServiceClient(service, endpoint(service), version, reactor, timeout_seconds=settings.ipc_timeout)
+    def notices(self) -> PostmasterNotices | None:
+        """Notices to the postmaster; None: none can be wanted.
 
-    def record(name: str) -> RecordService:
-        return RecordService(name, one_shot(Service(f"private/{name}", Greeting.DELIVERY_STATUS)))
+        Raises:
+            ConfigError: a parameter about them cannot be used.
+        """
+        settings = self._settings
+        notices = NoticeSettings.from_settings(settings)
+        if not notices.classes:
+            return None
+        cleanup = Service(f"public/{settings.cleanup_service_name}", Greeting.CLEANUP, GREETING)
+        client = self._one_shot(cleanup, min(LONGEST_WAIT, settings.ipc_timeout))
+        return PostmasterNotices(notices, client, self._reactor, self._emit)
 
-    verify = Service(f"private/{settings.address_verify_service_name}", Greeting.ADDRESS_VERIFICATION)
-    verify_client = PersistentClient(
-        verify,
-        endpoint(verify),
-        version,
-        reactor,
-        timeout_seconds=settings.ipc_timeout,
-        idle_seconds=settings.ipc_idle,
-        ttl_seconds=settings.ipc_ttl,
-    )
-    flush = Service(f"public/{settings.flush_service_name}", Greeting.QUEUE_FLUSH)
-    matches = literal_domains(
-        settings.fast_flush_domains,
-        parents_match="fast_flush_domains" in settings.parent_domain_matches_subdomains,
-        parameter="fast_flush_domains",
-        emit=emit,
-    )
-    return ReporterServices(
-        bounce=record(settings.bounce_service_name),
-        defer=record(settings.defer_service_name),
-        trace=record(settings.trace_service_name),
-        verify=VerifyService(settings.address_verify_service_name, verify_client, reactor, emit),
-        flush=FlushService(settings.flush_service_name, one_shot(flush), matches, emit),
-        clock=reactor,
-        emit=emit,
-        soft_bounce=settings.soft_bounce,
-        negative_cache=settings.address_verify_negative_cache,
-        status_filter_name=settings.parameter_name("smtp_delivery_status_filter"),
-    )
+    def best_mx_transport(self) -> PrivateTransport | None:
+        """The transport of best_mx_transport; None: there is none."""
+        name, _, nexthop = self._settings.best_mx_transport.partition(":")
+        if not name or self._settings.protocol != "smtp":
+            return None
+        # What greets without naming its protocol says a status instead.
+        also = () if self._version.greets else _STATUS
+        client = self._one_shot(Service(f"private/{name}", Greeting.DELIVERY_REQUEST, also))
+        return PrivateTransport(name, nexthop, client, self._version, self._reactor, self._emit)
+
+    def _flushed(self, tables: TableSet) -> DomainMatch:
+        name = "fast_flush_domains"
+        settings = self._settings
+        parents_match = name in settings.parent_domain_matches_subdomains
+        return tables.match_list(name, settings.fast_flush_domains, MatchKind.DOMAIN, parents_match=parents_match).test
+
+    def _record(self, name: str) -> RecordService:
+        return RecordService(name, self._one_shot(Service(f"private/{name}", Greeting.DELIVERY_STATUS)))
+
+    def _one_shot(self, service: Service, seconds: float | None = None) -> ServiceClient:
+        seconds = seconds or self._settings.ipc_timeout
+        return ServiceClient(service, self._endpoint(service), self._version, self._reactor, timeout_seconds=seconds)
+
+    def _persistent(self, service: Service) -> PersistentClient:
+        settings = self._settings
+        return PersistentClient(
+            service,
+            self._endpoint(service),
+            self._version,
+            self._reactor,
+            timeout_seconds=settings.ipc_timeout,
+            idle_seconds=settings.ipc_idle,
+            ttl_seconds=settings.ipc_ttl,
+        )
+
+    def _endpoint(self, service: Service) -> UNIXClientEndpoint:
+        path = os.path.join(self._settings.queue_directory, service.path)
+        return UNIXClientEndpoint(self._reactor, path, timeout=self._settings.ipc_timeout)
+
+
+def _status_filter(settings: Settings, tables: TableSet) -> StatusFilter | None:
+    """What asks the tables of smtp_delivery_status_filter; None: there are none."""
+    name = settings.parameter_name("smtp_delivery_status_filter")
+    maps = tables.maps(name, settings.smtp_delivery_status_filter, EXACT)
+
+    async def look_up(key: str) -> str | None:
+        try:
+            return await maps.find(key)
+        except TableError:
+            return None  # it has been told; the status stays as it is
+
+    return look_up if maps else None

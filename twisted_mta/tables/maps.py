@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 
 from twisted_mta.interfaces import ILookupTable, TableError
-from twisted_mta.model.events import Emit, TableResultAdvice, TableResultEmpty
+from twisted_mta.model.events import Emit, TableLookupFailed, TableResultAdvice, TableResultEmpty
 from twisted_mta.tables.answer import answer
+
+_SHOWN_CHARACTERS = 256  # of a key, in the log
 
 
 class Maps:
@@ -54,9 +56,13 @@ class Maps:
         if not key:
             return None
         for table in self._fixed if part else self._all:
-            found = table.lookup(key)
-            if isinstance(found, Deferred):
-                found = await found
+            try:
+                found = table.lookup(key)
+                if isinstance(found, Deferred):
+                    found = await found
+            except TableError:
+                self._emit(TableLookupFailed(table.name, key[:_SHOWN_CHARACTERS]))
+                raise
             if found:
                 return found
             if found is not None:
