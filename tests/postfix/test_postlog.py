@@ -5,6 +5,7 @@ import io
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -402,6 +403,7 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.lines: list[tuple[Severity, str]] = []
+        self.congested: Callable[[bool], object] = print
 
     def write(self, severity: Severity, text: str) -> None:
         """Take a line."""

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
-from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint, ITransport
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from twisted_mta.ipc.attributes import AttributeList, Decoder, IpcError, expect, read_int
@@ -285,7 +284,7 @@ class _Dialer:
         """
         link = _Link()
         try:
-            await connectProtocol(self._endpoint, link)
+            await self._endpoint.connect(_LinkFactory(link))
         except (ConnectError, OSError) as error:
             number = error.osError if isinstance(error, ConnectError) else error.errno
             problem = os.strerror(number) if isinstance(number, int) else str(error)
@@ -399,3 +398,16 @@ class _Link(Protocol):
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             waiting.errback(error)
+
+
+class _LinkFactory(Factory[_Link]):
+    """Gives out one link, and makes no noise."""
+
+    noisy = False
+
+    def __init__(self, link: _Link) -> None:
+        self._link = link
+
+    def buildProtocol(self, addr: object) -> _Link:
+        """The link."""
+        return self._link
