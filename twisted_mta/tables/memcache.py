@@ -84,7 +84,7 @@ class GetReader:
 
 @dataclass(frozen=True, slots=True)
 class MemcacheParameters:
-    """The parameters of a memcache table."""
+    """The parameters of a memcache table; a time limit of 0 is none."""
 
     service: str
     backup: str
@@ -110,11 +110,11 @@ class MemcacheParameters:
             flags=parameters.integer("flags", 0),
             ttl=parameters.integer("ttl", 3600),
             key_format=parse_template(parameters.text("key_format", "%s"), parameters.source, "query"),
-            tries=max(parameters.integer("max_try", 2), 1),
-            pause_seconds=max(parameters.integer("retry_pause", 1), 0),
-            timeout_seconds=parameters.integer("timeout", 2),
-            longest_line=parameters.integer("line_size_limit", 1024),
-            longest_value=parameters.integer("data_size_limit", 10240),
+            tries=parameters.integer("max_try", 2, minimum=1),
+            pause_seconds=parameters.integer("retry_pause", 1, minimum=1),
+            timeout_seconds=max(parameters.integer("timeout", 2), 0),
+            longest_line=parameters.integer("line_size_limit", 1024, minimum=1),
+            longest_value=parameters.integer("data_size_limit", 10240, minimum=1),
         )
 
     @property
@@ -161,15 +161,16 @@ class MemcacheTable(NetworkTable):
 
     async def _find(self, key: str) -> str | None:
         wire_key = await self._wire_key(key)
+        if wire_key is None:
+            return None
         problem = ""
-        if wire_key is not None:
-            try:
-                found = await self._get(wire_key)
-            except AskingError as error:
-                problem = error.problem or "the server cannot be asked"
-            else:
-                if found is not None:
-                    return to_text(found.partition(b"\0")[0])
+        try:
+            found = await self._get(wire_key)
+        except AskingError as error:
+            problem = error.problem or "the server cannot be asked"
+        else:
+            if found is not None:
+                return to_text(found.partition(b"\0")[0])
         if self._backup is None:
             if problem:
                 raise TableError(self.name, problem, key)
@@ -177,7 +178,7 @@ class MemcacheTable(NetworkTable):
         value = self._backup.lookup(key)
         if isinstance(value, Deferred):
             value = await value
-        if value is not None and wire_key is not None and not problem:
+        if value is not None and not problem:
             await self._set(wire_key, to_wire(value))
         return value
 

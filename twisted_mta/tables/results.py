@@ -82,6 +82,11 @@ class Results:
         for value in values:
             self.add(value)
 
+    def clear(self) -> None:
+        """Forget what was added."""
+        self._texts.clear()
+        self._length = 0
+
     def joined(self) -> str | None:
         """All results with commas between them; None if there is none."""
         return ",".join(self._texts) or None
