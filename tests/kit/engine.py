@@ -22,7 +22,9 @@ from twisted_mta.content.in_memory import BytesContent
 from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import DialSettings
 from twisted_mta.delivery.factory import SessionParts
+from twisted_mta.delivery.hand_over import OtherTransport
 from twisted_mta.delivery.recipients import ReportingRules
+from twisted_mta.delivery.witness import Notices, Watched, Witnesses
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model.events import DeliveryFailedUnexpectedly, Event, Severity
 from twisted_mta.model.request import Recipient
@@ -72,6 +74,9 @@ class Engine:
         own: Sequence[str] = (),
         relayhost: Sequence[str] = (),
         per_request_deadline: bool = False,
+        notices: Notices | None = None,
+        watched: Watched | None = None,
+        best_mx_transport: OtherTransport | None = None,
         **settings: Any,
     ) -> None:
         settings = {"randomize": False, "myhostname": "client.test", "hello_name": "client.test", **settings}
@@ -94,7 +99,10 @@ class Engine:
         router = Router(routing, self.dns, FakeNative(), OwnAddresses(own), self.emit, Random(1))
         rules = _pick(ReportingRules, settings)
         self.reporter = LoggingReporter(self.log, soft_bounce=rules.soft_bounce)
-        self.agent = DeliveryAgent(AgentParts(sessions, routing, router, rules, tuple(relayhost), self.now))
+        witnesses = Witnesses(notices, watched, 2048, True, self.emit) if notices or watched else None
+        self.agent = DeliveryAgent(
+            AgentParts(sessions, routing, router, rules, tuple(relayhost), self.now, witnesses, best_mx_transport)
+        )
 
     def now(self) -> int:
         """The time in microseconds: the message of `make_request` arrived a second ago when the clock stands at 0."""

@@ -25,6 +25,8 @@ from twisted_mta.postfix.delivery_protocol import (
     MOST_RECIPIENTS,
     RequestReader,
     encode_reply,
+    encode_request,
+    read_reply,
     request_names,
 )
 
@@ -229,3 +231,48 @@ class ReplyTests(SynchronousTestCase):
         """NUL becomes a question mark, a text without end is cut."""
         fields = self.fields(DsnStatus("4.4.1", "a\0b" + "x" * 100_000, "", "smtp", "421 \0", "dns", "m\0x"))
         self.assertEqual((fields[2], fields[4], fields[6][:4], len(fields[6])), ("421 ?", "m?x", "a?bx", 8192))
+
+
+class PassedOnTests(SynchronousTestCase):
+    """Requests that we send ourselves."""
+
+    def test_recorded(self) -> None:
+        """Octet for octet what qmgr(8) sends for one recipient, with the time of the hand-off."""
+        request = read(wire_request([wire_recipient("b@example.net", 597), wire_recipient("c@example.net", 700)]))
+        assert request is not None
+        for recipient in request.recipients:
+            expected = wire_request(
+                [wire_recipient(recipient.address, recipient.offset)],
+                time=wire_times(INCOMING, ACTIVE, int(NOW * 1_000_000)),
+            )
+            self.assertEqual(encode_request(request, recipient, PostfixVersion(3, 7)), expected)
+
+    @settings(deadline=None, max_examples=50)
+    @given(st.lists(texts, min_size=7, max_size=7), st.integers(-1, 1 << 40), st.integers(0, 15))
+    def test_round_trip(self, words: list[str], offset: int, notify: int) -> None:
+        """Whatever is in a request, the other agent reads it as it was."""
+        original, address, orcpt, nexthop, sender, envelope_id, client = words
+        request = DeliveryRequest(
+            queue_id="4Abc12",
+            nexthop=nexthop,
+            sender=sender,
+            recipients=(Recipient(address, original, offset or -1, orcpt, Notify(notify)),),
+            stats=MessageStats(1, 2, 3_000_003),
+            size=1 << 40,
+            flags=RequestFlags.SUCCESS | RequestFlags.USR_VRFY,
+            smtputf8=SmtpUtf8.REQUESTED,
+            envelope_id=envelope_id,
+            ret=Return.FULL,
+            client=LogClient(name=client),
+        )
+        for version in (PostfixVersion(3, 7), PostfixVersion(3, 10)):
+            reader = RequestReader(request_names(version))
+            self.assertEqual(reader.feed(encode_request(request, request.recipients[0], version), NOW), request)
+
+    def test_replies(self) -> None:
+        """What the other agent answers."""
+        for reply, complete in ((COMPLETE, True), (TRY_AGAIN, False)):
+            (found,) = Decoder().feed(reply)
+            self.assertEqual(read_reply(found), complete)
+        (short,) = Decoder().feed(b"status\0000\0\0")
+        self.assertRaises(IpcError, read_reply, short)
