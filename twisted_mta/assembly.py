@@ -30,6 +30,7 @@ from twisted_mta.routing.own_addresses import own_addresses
 from twisted_mta.routing.router import Router
 from twisted_mta.routing.settings import RoutingSettings
 from twisted_mta.session.limits import TimeLimits
+from twisted_mta.session.tables import SessionTables
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import TableContext
@@ -112,6 +113,7 @@ def build_agent(
         Dialer(reactor, DialSettings.from_settings(settings, own)),
         reactor,
         emit,
+        SessionTables.from_settings(settings, tables),
     )
     native = NativeResolver(partial(deferToThreadPool, reactor, reactor.getThreadPool()), emit)
     router = Router(routing, dns, native, own, emit, random.Random())

@@ -26,7 +26,7 @@ class DialogSettingsTests(SynchronousTestCase):
         self.assertTrue(lmtp.lmtp)
         self.assertTrue(lmtp.await_quit_reply)
         self.assertEqual((lmtp.hello_name, lmtp.discard), ("lhlo.example", {"dsn"}))
-        self.assertEqual(lmtp.pipelining_hint, "lmtp_discard_lhlo_keyword_address_maps")
+        self.assertEqual(lmtp.discard_maps, "lmtp_discard_lhlo_keyword_address_maps")
         self.assertEqual(lmtp.protocol_word, "LMTP")
         self.assertEqual(configured().protocol_word, "ESMTP")
 

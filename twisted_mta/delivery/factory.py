@@ -17,6 +17,7 @@ from twisted_mta.session.limits import TimeLimits
 from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.protocol import DialogProtocol
 from twisted_mta.session.session import Session
+from twisted_mta.session.tables import SessionTables
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.smtp.settings import DialogSettings
 
@@ -32,6 +33,7 @@ class SessionParts:
         dialer: makes connections.
         clock: the time.
         emit: takes what is to be logged.
+        tables: what sessions ask; None: nothing.
     """
 
     dialog: DialogSettings
@@ -40,6 +42,7 @@ class SessionParts:
     dialer: Dialer
     clock: IReactorTime
     emit: Emit
+    tables: SessionTables | None = None
 
 
 class DestinationFactory(ClientFactory[DialogProtocol]):
@@ -101,4 +104,6 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         assert peer is not None
         protocol = DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)
         protocol.ear = self._ear
+        if parts.tables is not None:
+            protocol.ask(parts.tables)
         return protocol

@@ -540,6 +540,24 @@ class ReplyReplaced(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyFilterFailed(Event):
+    """A reply filter cannot tell what a line is to be."""
+
+    queue_id: str
+    table: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTableFailed(Event):
+    """The tables of a parameter cannot be asked about a server's address."""
+
+    queue_id: str
+    parameter: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class GarbageReply(Event):
     """A line that is no reply came while commands were pipelined; `protocol` is ESMTP or LMTP."""
 

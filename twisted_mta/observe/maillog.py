@@ -110,6 +110,8 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.ReplyEndless: (_WARNING, "disabling input from unknown_stream"),
     events.MultilineReplyTooLong: (_WARNING, "{relay}: multi-line response longer than {limit} {start}..."),
     events.ReplyReplaced: (_INFO, '{relay}: replacing server reply "{old}" with "{new}"'),
+    events.ReplyFilterFailed: (_WARNING, "{queue_id}: table {table} lookup error for {line}"),
+    events.PeerTableFailed: (_WARNING, "{queue_id}: {parameter} map lookup error for {address}"),
     events.GarbageReply: (_WARNING, "{queue_id}: non-{protocol} response from {relay}: {line}"),
     events.PipeliningAdvice: (
         _WARNING,

@@ -21,11 +21,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mta.content.encode import DataEncoder
-from twisted_mta.interfaces import IMessageContent
+from twisted_mta.interfaces import IMessageContent, TableError
 from twisted_mta.model import events
 from twisted_mta.model.events import Emit
+from twisted_mta.session.filtering import FilteredLines
 from twisted_mta.session.limits import Deadline, TimeLimits
 from twisted_mta.session.overhearing import Ear
+from twisted_mta.session.tables import NO_TABLES, SessionTables
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import (
     AwaitReply,
@@ -35,6 +37,7 @@ from twisted_mta.smtp.actions import (
     ErrorClass,
     Finding,
     LineBroken,
+    LookUp,
     Note,
     Pause,
     SendContent,
@@ -95,6 +98,7 @@ class DialogProtocol(Protocol):
         pipelining: whether commands are pipelined; then garbage in replies is worth a warning.
         troubles: the errors seen so far that the postmaster may want to hear of.
         ear: hears what is said; None: nobody listens.
+        tables: what dialogs ask; set by `ask`.
     """
 
     def __init__(
@@ -114,17 +118,21 @@ class DialogProtocol(Protocol):
         self.pipelining = False
         self.troubles = ErrorClass.NONE
         self.ear: Ear | None = None
+        self.tables = NO_TABLES
         self._settings = settings
         self._line_limit = line_limit
         self._clock = clock
         self._emit = emit
         self._lines = LineReader(settings.line_length_limit, utf8=settings.utf8)
         self._assembler = ReplyAssembler(settings.line_length_limit)
+        self._filtered: FilteredLines | None = None
+        self._asked: Deferred[None] | None = None
         self._output: list[bytes] = []
         self._replies: deque[Reply] = deque()
         self._may_wait = 0  # so many unsent octets do not make a reply come too early
         self._garbage_came = False
         self._input_over = False
+        self._ended_by = Breakage.LOST  # if the input is over
         self._lost = False
         self._deadline = Deadline(limits)
         self._timer: IDelayedCall | None = None
@@ -142,6 +150,12 @@ class DialogProtocol(Protocol):
     @property
     def _wire(self) -> _Transport:
         return cast(_Transport, self.transport)
+
+    def ask(self, tables: SessionTables) -> None:
+        """Use tables, from the start of the connection."""
+        self.tables = tables
+        if tables.reply_filter is not None:
+            self._filtered = FilteredLines(tables.reply_filter, self._hear, self._filter_failed, self._serve)
 
     # ---- running dialogs ----
 
@@ -169,6 +183,8 @@ class DialogProtocol(Protocol):
 
     def close(self) -> None:
         """Say nothing more; what is written still leaves, within the time limit for QUIT."""
+        if self._filtered is not None:
+            self._filtered.close()
         if not self._lost:
             self._deadline.start(phases.QUIT, self._clock.seconds())
             self._arm()
@@ -176,6 +192,8 @@ class DialogProtocol(Protocol):
 
     def abort(self) -> None:
         """Drop the connection at once; whatever waits to be sent never leaves."""
+        if self._filtered is not None:
+            self._filtered.close()
         if not self._lost:
             self._lost = self._input_over = True
             self._wire.dropConnection()
@@ -192,10 +210,10 @@ class DialogProtocol(Protocol):
                 if kind is AwaitReply:
                     phase = cast(AwaitReply, action).phase
                     self._flush()
-                    if self._replies:
+                    if self._has_reply():
                         reply = self._next_reply()
-                    elif self._input_over:
-                        error = self._breakage(Breakage.LOST, phase)
+                    elif self._nothing_can_come:
+                        error = self._breakage(self._ended_by, phase)
                     else:
                         self._awaiting = phase
                         self._deadline.start(phase, self._clock.seconds())
@@ -213,6 +231,12 @@ class DialogProtocol(Protocol):
                     self._emit(cast(Note, action).event)
                 elif kind is Trouble:
                     self.troubles |= cast(Trouble, action).error_class
+                elif kind is LookUp:
+                    asked = self.tables.answer(cast(LookUp, action))
+                    if asked is not None:
+                        self._asked = asked
+                        asked.addCallbacks(self._answered, self._not_answered)
+                        return
                 elif kind is Pause:
                     self._flush()
                     self._pause = self._clock.callLater(cast(Pause, action).seconds, self._pause_over)
@@ -239,6 +263,8 @@ class DialogProtocol(Protocol):
         """What is here before something is said cannot be the answer to it."""
         if self._replies:
             self._replies = deque(replace(reply, early=True) for reply in self._replies)
+        if self._filtered is not None:
+            self._filtered.distrust()
 
     def _end_dialog(self, outcome: object) -> None:
         self._flush()
@@ -257,11 +283,24 @@ class DialogProtocol(Protocol):
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.cancel()
         self.abort()
 
     def _pause_over(self) -> None:
         self._pause = None
         self._resume()
+
+    def _answered(self, _: None) -> None:
+        if self._asked is not None:
+            self._asked = None
+            self._resume()
+
+    def _not_answered(self, failure: Failure) -> None:
+        if self._asked is not None:
+            self._asked = None
+            self._resume(error=cast(Exception, failure.value))
 
     # ---- input ----
 
@@ -272,7 +311,7 @@ class DialogProtocol(Protocol):
         if self._chunks is None:
             # What a server says while it should listen buys it no time.
             self._deadline.progress(self._clock.seconds())
-        if self.ear is None and self._assembler.is_idle and not self._lines.has_leftover:
+        if self.ear is None and self._filtered is None and self._assembler.is_idle and not self._lines.has_leftover:
             replies = plain_replies(data, self._settings.line_length_limit)
             if replies is not None:
                 for reply in replies:
@@ -287,36 +326,62 @@ class DialogProtocol(Protocol):
             else:
                 self._end_of_patience()
         self._serve()
+        if self._filtered is not None and self._filtered.too_many:
+            self._end_of_patience()
 
     def _take_line(self, line: str) -> None:
+        if self._filtered is None:
+            self._hear(line)
+        else:
+            self._filtered.add(line, early=self._comes_early())
+
+    def _hear(self, line: str, instead: str | None = None, *, early: bool = False) -> bool:
+        """Take a line, or what stands instead of it; True if it ends a reply, or there is none to be hoped for."""
+        if instead is not None:
+            self._emit(events.ReplyReplaced(self.peer.relay, line, instead))
         if self.ear is not None:
-            self.ear.came(line)
-        taken = self._assembler.add(line)
+            self.ear.came(line, instead)
+        taken = self._assembler.add(line if instead is None else instead)
         if not taken:
-            return
+            return False
         if isinstance(taken, Reply):
-            self._take_reply(taken)
-            return
+            self._take_reply(replace(taken, early=True) if early else taken)
+            return True
         if isinstance(taken, EndlessLine):
             self._end_of_patience()
-            return
+            return True
         for trouble in taken:
             if isinstance(trouble, GarbageLine):
                 self._take_garbage(trouble.line)
             elif isinstance(trouble, OverlongReply):
                 limit = self._settings.line_length_limit
                 self._emit(events.MultilineReplyTooLong(self.peer.relay, limit, trouble.start))
+        return False
+
+    def _filter_failed(self, line: str, error: Exception) -> None:
+        """Nobody can tell what the server says: it is not listened to any more."""
+        table = self.tables.reply_filter
+        assert table is not None
+        self._emit(events.ReplyFilterFailed(self._queue_id, table.name, line))
+        if not isinstance(error, TableError):
+            # A defect of the table, which would be hidden otherwise.
+            self._emit(events.TableWarning(f"{table.name}: {error!r}"))
+        self._ended_by = Breakage.LOCAL_ERROR
+        self._stop_listening()
 
     def _take_reply(self, reply: Reply) -> None:
         if len(self._replies) >= UNREAD_REPLIES_LIMIT:
             self._end_of_patience()
             return
-        # An answer to the dot cannot come while the content, or anything before QUIT, still waits here.
-        if self._chunks is not None or self._wire.unsentOctets() > self._may_wait:
+        if self._filtered is None and self._comes_early():
             reply = replace(reply, early=True)
         self._replies.append(reply)
         if self.ear is not None:
             self.ear.completed()
+
+    def _comes_early(self) -> bool:
+        """An answer to the dot cannot come while the content, or anything before QUIT, still waits here."""
+        return self._chunks is not None or self._wire.unsentOctets() > self._may_wait
 
     def _take_garbage(self, line: str) -> None:
         self._garbage_came = True
@@ -326,27 +391,41 @@ class DialogProtocol(Protocol):
         shown = line[:_SHOWN_CHARACTERS]
         self._emit(events.GarbageReply(self._queue_id, settings.protocol_word, peer.relay, shown))
         if settings.helpful:
-            self._emit(events.PipeliningAdvice(peer.address, settings.pipelining_hint))
+            self._emit(events.PipeliningAdvice(peer.address, settings.discard_maps))
 
     def _end_of_patience(self) -> None:
         """What comes from this server has no end: read no more of it."""
         if not self._input_over:
             self._emit(events.ReplyEndless(self.peer.relay))
-            self._input_over = True
+            self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        self._input_over = True
+        if not self._lost:
             self._wire.pauseProducing()
+
+    def _has_reply(self) -> bool:
+        """Whether there is a reply to be read, once the lines that are there have gone through the filter."""
+        if not self._replies and self._filtered is not None:
+            self._filtered.pull()
+        return bool(self._replies)
+
+    @property
+    def _nothing_can_come(self) -> bool:
+        return self._input_over and not (self._filtered is not None and self._filtered.waiting)
 
     def _serve(self) -> None:
         """Give the dialog what it waits for, if that is there or can never come."""
         phase = self._awaiting
         if phase is None:
             return
-        if self._replies:
+        if self._has_reply():
             self._awaiting = None
             self._deadline.stop(self._clock.seconds())
             self._resume(self._next_reply())
-        elif self._input_over:
+        elif self._nothing_can_come:
             self._awaiting = None
-            self._resume(error=self._breakage(Breakage.LOST, phase))
+            self._resume(error=self._breakage(self._ended_by, phase))
 
     def _next_reply(self) -> Reply:
         """The first of the replies that are there."""

@@ -5,11 +5,12 @@ Sources: RFC 5321 section 3; smtp(8).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model.request import DeliveryRequest, Recipient
 from twisted_mta.session.protocol import DialogProtocol
-from twisted_mta.smtp.actions import ConnectionBrokenError, ErrorClass, Finding
+from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass, Finding
 from twisted_mta.smtp.capabilities import Capabilities, Feature
 from twisted_mta.smtp.farewell import quit_dialog
 from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet
@@ -65,7 +66,11 @@ class Session:
             )
         except ConnectionBrokenError as broken:
             self._protocol.troubles |= broken.trouble
-            self._protocol.abort()
+            if broken.breakage is Breakage.LOCAL_ERROR:
+                # The server is not to blame, and no mail is under way.
+                await self._perform_quit(replace(self._settings, await_quit_reply=False))
+            else:
+                self._protocol.abort()
             raise
         except BaseException:
             self._protocol.abort()
@@ -119,5 +124,8 @@ class Session:
 
     async def quit(self) -> None:
         """Say QUIT and close."""
-        await self._protocol.perform(quit_dialog(self._settings), _unexpected)
+        await self._perform_quit(self._settings)
+
+    async def _perform_quit(self, settings: DialogSettings) -> None:
+        await self._protocol.perform(quit_dialog(settings), _unexpected)
         self._protocol.close()

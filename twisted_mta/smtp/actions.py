@@ -84,6 +84,30 @@ class Pause:
     seconds: float
 
 
+class PeerTable(enum.Enum):
+    """Tables that are asked about a server, by its address."""
+
+    DISCARDED_KEYWORDS = "smtp_discard_ehlo_keyword_address_maps"
+    PIX_WORKAROUNDS = "smtp_pix_workaround_maps"
+
+
+@dataclass(slots=True)
+class LookUp:
+    """Ask a table; the one action that its performer writes the answer into, before it resumes the dialog.
+
+    Attributes:
+        table: which one; only yielded where settings say that it is there.
+        key: what to look up.
+        found: the value; None: there is none.
+        failed: the table cannot be asked, which has been told.
+    """
+
+    table: PeerTable
+    key: str
+    found: str | None = None
+    failed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """Something to be logged."""
@@ -157,7 +181,7 @@ class LineBroken:
 
 
 Finding = RecipientFailed | MessageFailed | RecipientTaken | MessageTaken | Milestone | LineBroken
-Action = Write | AwaitReply | SendContent | Pause | Note | Trouble | Finding
+Action = Write | AwaitReply | SendContent | Pause | LookUp | Note | Trouble | Finding
 
 T = TypeVar("T")
 Dialog = Generator[Action, Reply | None, T]

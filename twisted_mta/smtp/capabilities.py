@@ -7,6 +7,7 @@ RFC 4954 (AUTH); RFC 6152 (8BITMIME); RFC 6531 (SMTPUTF8); postconf(5) smtp_disc
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -149,7 +150,7 @@ def _size_limit(digits: str) -> int:
     return limit if limit <= _SIZE_LIMIT_MAX else 0
 
 
-def parse_discard_words(words: tuple[str, ...]) -> frozenset[str]:
+def parse_discard_words(words: Iterable[str]) -> frozenset[str]:
     """The words of smtp_discard_ehlo_keywords in lower case; unknown ones have no effect."""
     return frozenset(word.lower() for word in words) & (DISCARDABLE.keys() | {"silent-discard"})
 

@@ -6,6 +6,8 @@ The rules, in order:
    firewall. LMTP always says LHLO, and a second pass inside TLS always says EHLO.
 3. EHLO refused with anything but 421: HELO. HELO and LHLO have no alternative.
 4. A server that calls itself by our own name is ourselves: the mail loops.
+5. What a table says about a server's address takes the place of what the parameter says about all. Without an answer no mail
+   goes out, as what the server offers may not be trusted; workarounds are no matter of trust.
 
 Flow: session/protocol.py drives it; delivery/ goes on with a transaction, or takes the failure.
 Sources: RFC 5321 sections 3.1, 3.2 and 4.1.1.1; RFC 2033 section 4.1; postconf(5); smtp(8).
@@ -17,16 +19,34 @@ from dataclasses import dataclass, replace
 from twisted_mta.model import events
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.smtp import phases
-from twisted_mta.smtp.actions import AwaitReply, Dialog, Note, Write, refused_to_talk, trouble_of
-from twisted_mta.smtp.capabilities import Capabilities, Feature, discarded_for_log, parse_ehlo
+from twisted_mta.smtp.actions import (
+    AwaitReply,
+    Breakage,
+    ConnectionBrokenError,
+    Dialog,
+    LookUp,
+    Note,
+    PeerTable,
+    Write,
+    refused_to_talk,
+    trouble_of,
+)
+from twisted_mta.smtp.capabilities import (
+    Capabilities,
+    Feature,
+    discarded_for_log,
+    parse_discard_words,
+    parse_ehlo,
+)
 from twisted_mta.smtp.commands import hello
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.smtp.reply import Reply
-from twisted_mta.smtp.settings import DialogSettings
+from twisted_mta.smtp.settings import DialogSettings, parse_pix_words
 from twisted_mta.smtp.workarounds import PixWorkarounds, is_pix_greeting, workarounds_for
 
 _FIRST_WORD_END = re.compile(r"[- \t\n]")
 _SPACE = re.compile(r"[ \t\n]+")
+_WORD_ENDS = re.compile(r"[, \t\r\n]+")  # in the value of a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +93,25 @@ def greet(peer: Peer, settings: DialogSettings, occasion: Occasion) -> Dialog[We
     if peer.detect_loops and words and words[0].lower() == settings.myhostname.lower():
         yield Note(events.GreetedWithOwnName(peer.relay, settings.myhostname))
     pix = PixWorkarounds()
-    if is_pix_greeting(greeting.text) and settings.pix_workarounds:
-        pix = workarounds_for(settings, occasion.age_seconds)
-        yield Note(events.PixWorkaroundsEnabled(occasion.queue_id, pix.words, peer.relay))
-    welcome = yield from introduce(peer, settings, extended=_says_ehlo(words, pix, settings))
+    if is_pix_greeting(greeting.text):
+        pix = yield from _pix_workarounds(peer, settings, occasion)
+    welcome = yield from introduce(
+        peer, settings, extended=_says_ehlo(words, pix, settings), queue_id=occasion.queue_id
+    )
     return replace(welcome, pix=pix) if isinstance(welcome, Welcome) else welcome
 
 
-def introduce(peer: Peer, settings: DialogSettings, *, extended: bool) -> Dialog[Welcome | Rebuff]:
+def introduce(peer: Peer, settings: DialogSettings, *, extended: bool, queue_id: str = "") -> Dialog[Welcome | Rebuff]:
     """EHLO with its fallback HELO, or LHLO.
 
     Args:
         peer: the server.
         settings: how.
         extended: whether EHLO is tried at all.
+        queue_id: of the message, for the log.
+
+    Raises:
+        ConnectionBrokenError: the connection broke, or a table cannot be asked.
     """
     if settings.lmtp:
         word, phase = b"LHLO", phases.LHLO
@@ -103,10 +128,13 @@ def introduce(peer: Peer, settings: DialogSettings, *, extended: bool) -> Dialog
         return Rebuff(refused_to_talk(peer, reply))
     if phase is phases.HELO:
         return _secure(peer, Capabilities(), settings)
-    shown = discarded_for_log(settings.discard)
+    discard = settings.discard
+    if settings.asks_discard_maps:
+        discard = yield from _discarded_for(peer, settings, phase, queue_id)
+    shown = discarded_for_log(discard)
     if shown:
         yield Note(events.EhloKeywordsDiscarded(shown))
-    capabilities = parse_ehlo(reply.text, settings.discard)
+    capabilities = parse_ehlo(reply.text, discard)
     if capabilities.bad_size:
         yield Note(events.SizeLimitUnreadable(capabilities.bad_size, peer.relay))
     if peer.detect_loops and capabilities.name.lower() == settings.myhostname.lower():
@@ -118,6 +146,35 @@ def introduce(peer: Peer, settings: DialogSettings, *, extended: bool) -> Dialog
         yield Note(events.SmtpUtf8Without8BitMime(peer.namaddr))
         capabilities = replace(capabilities, features=capabilities.features | Feature.EIGHTBITMIME)
     return _secure(peer, capabilities, settings)
+
+
+def _pix_workarounds(peer: Peer, settings: DialogSettings, occasion: Occasion) -> Dialog[PixWorkarounds]:
+    """What to do about a server that hides behind a PIX firewall."""
+    words = settings.pix_workarounds
+    if settings.asks_pix_maps:
+        question = LookUp(PeerTable.PIX_WORKAROUNDS, peer.address)
+        yield question
+        if question.found is not None:
+            words = parse_pix_words(_WORD_ENDS.split(question.found))
+    if not words:
+        return PixWorkarounds()
+    pix = workarounds_for(words, settings, occasion.age_seconds)
+    yield Note(events.PixWorkaroundsEnabled(occasion.queue_id, pix.words, peer.relay))
+    return pix
+
+
+def _discarded_for(peer: Peer, settings: DialogSettings, phase: phases.Phase, queue_id: str) -> Dialog[frozenset[str]]:
+    """The keywords that this server is not believed.
+
+    Raises:
+        ConnectionBrokenError: nobody can tell.
+    """
+    question = LookUp(PeerTable.DISCARDED_KEYWORDS, peer.address)
+    yield question
+    if question.failed:
+        yield Note(events.PeerTableFailed(queue_id, settings.discard_maps, peer.address))
+        raise ConnectionBrokenError(Breakage.LOCAL_ERROR, phase)
+    return settings.discard if question.found is None else parse_discard_words(_WORD_ENDS.split(question.found))
 
 
 def _secure(peer: Peer, capabilities: Capabilities, settings: DialogSettings) -> Welcome | Rebuff:

@@ -5,6 +5,7 @@ Sources: smtp(8), lmtp(8) and postconf(5) for the parameters named in `from_sett
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from twisted_mta.config.choices import TlsLevel, VerifyTarget
@@ -41,7 +42,10 @@ class DialogSettings:
         line_length_limit: octets of a reply line.
         utf8: whether SMTPUTF8 is supported.
         helpful: whether hints are logged.
-        pipelining_hint: the parameter that a hint about pipelining names.
+        discard_maps: the parameter with the tables that are asked for EHLO keywords to be treated as not offered, which a
+            hint about pipelining names.
+        asks_discard_maps: whether there are any.
+        asks_pix_maps: whether tables are asked for the workarounds of a PIX firewall.
         requires_tls: whether mail must not go out in the clear.
         requires_auth: whether we are to authenticate to servers that offer it.
     """
@@ -64,7 +68,9 @@ class DialogSettings:
     line_length_limit: int = 2048
     utf8: bool = True
     helpful: bool = True
-    pipelining_hint: str = "smtp_discard_ehlo_keyword_address_maps"
+    discard_maps: str = "smtp_discard_ehlo_keyword_address_maps"
+    asks_discard_maps: bool = False
+    asks_pix_maps: bool = False
     requires_tls: bool = False
     requires_auth: bool = False
 
@@ -90,7 +96,7 @@ class DialogSettings:
             always_send_ehlo=settings.smtp_always_send_ehlo,
             never_send_ehlo=settings.smtp_never_send_ehlo,
             discard=parse_discard_words(settings.smtp_discard_ehlo_keywords),
-            pix_workarounds=frozenset(word.lower() for word in settings.smtp_pix_workarounds) & set(PIX_WORKAROUNDS),
+            pix_workarounds=parse_pix_words(settings.smtp_pix_workarounds),
             pix_threshold_seconds=settings.smtp_pix_workaround_threshold_time,
             pix_delay_seconds=settings.smtp_pix_workaround_delay_time,
             quote_envelope=settings.smtp_quote_rfc821_envelope,
@@ -102,10 +108,17 @@ class DialogSettings:
             line_length_limit=settings.line_length_limit,
             utf8=settings.smtputf8_enable,
             helpful=settings.helpful_warnings,
-            pipelining_hint=settings.parameter_name("smtp_discard_ehlo_keyword_address_maps"),
+            discard_maps=settings.parameter_name("smtp_discard_ehlo_keyword_address_maps"),
+            asks_discard_maps=bool(settings.smtp_discard_ehlo_keyword_address_maps),
+            asks_pix_maps=bool(settings.smtp_pix_workaround_maps),
             requires_tls=_requires_tls(settings),
             requires_auth=settings.smtp_sasl_auth_enable,
         )
+
+
+def parse_pix_words(words: Iterable[str]) -> frozenset[str]:
+    """The words of smtp_pix_workarounds in lower case; unknown ones have no effect."""
+    return frozenset(word.lower() for word in words) & set(PIX_WORKAROUNDS)
 
 
 def _requires_tls(settings: Settings) -> bool:

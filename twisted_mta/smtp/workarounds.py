@@ -33,9 +33,8 @@ def is_pix_greeting(text: str) -> bool:
     return not text.strip("20* \t\n")
 
 
-def workarounds_for(settings: DialogSettings, message_age_seconds: float) -> PixWorkarounds:
-    """The workarounds for a message that arrived so many seconds ago: one that has waited is worth a delay."""
-    wanted = settings.pix_workarounds
+def workarounds_for(wanted: frozenset[str], settings: DialogSettings, message_age_seconds: float) -> PixWorkarounds:
+    """The workarounds of those wanted for a message that arrived so many seconds ago: one that has waited is worth a delay."""
     return PixWorkarounds(
         "disable_esmtp" in wanted,
         "delay_dotcrlf" in wanted and message_age_seconds >= settings.pix_threshold_seconds,
