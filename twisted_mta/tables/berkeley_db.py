@@ -9,7 +9,7 @@ what is there. So each lookup sees whether the file was written to, under the lo
 
 import os
 
-from berkeleydb import db  # type: ignore[import-untyped]  # it has no annotations
+from berkeleydb import db
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 

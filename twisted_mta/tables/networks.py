@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _MASK_LENGTH = re.compile(r"[0-9]+", re.ASCII)
 _BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
-_LARGEST_MASK = 2**32
+_MOST_DIGITS = 9
 
 
 class NetworkError(Exception):
@@ -80,8 +80,8 @@ def parse_network(text: str) -> Network:
         raise NetworkError(f'bad mask value in "{text}"')
     if address is None:
         raise NetworkError(f'bad network value in "{text}"')
-    length = int(length_text[-20:]) % _LARGEST_MASK
-    if length > address.bits:
+    length = int(length_text[-_MOST_DIGITS:])
+    if len(length_text) > _MOST_DIGITS or length > address.bits:
         raise NetworkError(f'bad mask length in "{text}"')
     found = Network(address.bits, length, address.number)
     start = found.number & found.mask

@@ -8,7 +8,7 @@ The library's own limit on matching (ten million steps) bounds the time that a h
 
 import enum
 
-import pcre2  # type: ignore[import-untyped]  # it has no annotations
+import pcre2
 
 from twisted_mta.tables.opening import TableRequest
 from twisted_mta.tables.pattern_table import PatternTable, open_patterns

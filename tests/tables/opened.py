@@ -1,0 +1,150 @@
+"""What the tests of tables share: a set of tables whose events are kept, and tables that answer later.
+
+Flow: a test case makes an OpenTables in a directory of its own, and looks at what lookups give and what was told.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from twisted_mta.interfaces import ILookupTable, TableError
+from twisted_mta.model.events import Event
+from twisted_mta.observe.maillog import LogStyle, line_of
+from twisted_mta.tables.opening import ADDRESSES, InThread, TableContext, TableFlags
+from twisted_mta.tables.table_set import TableSet
+
+
+class OpenTables:
+    """Tables of one generation, and what was told of them.
+
+    Attributes:
+        directory: what relative names are relative to.
+        events: what was emitted.
+        tables: the set.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        reactor: IReactorTime | None = None,
+        in_thread: InThread | None = None,
+        parameters: Mapping[str, str] | None = None,
+        smtputf8: bool = True,
+        open_errors_are_fatal: bool = False,
+    ) -> None:
+        self.directory = directory
+        self.events: list[Event] = []
+        context = TableContext(
+            expanded=dict(parameters or {}).get,
+            config_directory=directory,
+            queue_directory=directory,
+            emit=self.events.append,
+            smtputf8=smtputf8,
+            open_errors_are_fatal=open_errors_are_fatal,
+            reactor=reactor,
+            in_thread=in_thread,
+        )
+        self.context = context
+        self.tables = TableSet(context)
+
+    @property
+    def lines(self) -> list[str]:
+        """The log, as ``severity: text``."""
+        made = (line_of(event, LogStyle()) for event in self.events)
+        return [f"{severity.value}: {text}" for severity, text in made]
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        """Write a file."""
+        path = self.directory / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
+        return path
+
+    def find(self, spec: str, key: str, flags: TableFlags = ADDRESSES) -> str | None:
+        """Look up a key in a table that answers at once."""
+        found = self.tables.open(spec, flags).lookup(key)
+        assert not isinstance(found, Deferred), "the table does not answer at once"
+        assert found is None or isinstance(found, str)
+        return found
+
+    def problem(self, spec: str, key: str = "key", flags: TableFlags = ADDRESSES) -> str:
+        """What is wrong with a table: the problem of the error that a lookup raises."""
+        try:
+            found = self.find(spec, key, flags)
+        except TableError as error:
+            return error.problem
+        raise AssertionError(f"{spec} gave {found!r}")
+
+
+@implementer(ILookupTable)
+class LaterTable:
+    """A table that answers when the test says so.
+
+    Attributes:
+        waiting: lookups that have no answer yet, by key.
+        asked: all keys, in order.
+        closed: whether it was closed.
+    """
+
+    def __init__(self, name: str, *, by_pattern: bool = False) -> None:
+        self.name = name
+        self.by_pattern = by_pattern
+        self.waiting: dict[str, Deferred[str | None]] = {}
+        self.asked: list[str] = []
+        self.has_changed = False
+        self.closed = False
+
+    def lookup(self, key: str) -> Deferred[str | None]:
+        """Wait for `answer`."""
+        self.asked.append(key)
+        waiting = self.waiting[key] = Deferred()
+        return waiting
+
+    def answer(self, key: str, value: str | None) -> None:
+        """Give a value."""
+        self.waiting.pop(key).callback(value)
+
+    def fail(self, key: str) -> None:
+        """Fail a lookup."""
+        self.waiting.pop(key).errback(TableError(self.name, "it failed", key))
+
+    def changed(self) -> bool:
+        """What the test says."""
+        return self.has_changed
+
+    def close(self) -> None:
+        """Take note."""
+        self.closed = True
+
+
+@implementer(ILookupTable)
+class NowTable:
+    """A table that answers at once; the value ``ERROR`` is an error.
+
+    Attributes:
+        asked: all keys, in order.
+    """
+
+    def __init__(self, name: str, entries: Mapping[str, str], *, by_pattern: bool = False) -> None:
+        self.name = name
+        self.by_pattern = by_pattern
+        self.asked: list[str] = []
+        self._entries = entries
+
+    def lookup(self, key: str) -> str | None:
+        """The value."""
+        self.asked.append(key)
+        found = self._entries.get(key)
+        if found == "ERROR":
+            raise TableError(self.name, "it failed", key)
+        return found
+
+    def changed(self) -> bool:
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """There is nothing to give back."""
