@@ -593,6 +593,96 @@ class UnknownEncoding(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckMatched(Event):
+    """A check table did something to a header or a line; `action` as the log has it, `where` is header or body."""
+
+    queue_id: str
+    action: str
+    where: str
+    line: str
+    text: str
+
+    @property
+    def remark(self) -> str:
+        """The text of the action, as it stands at the end of the line."""
+        return f": {self.text}" if self.text else ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckActionUnsupported(Event):
+    """A check table wants something that delivery cannot do."""
+
+    parameter: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTextMissing(Event):
+    """REPLACE or PREPEND has no text."""
+
+    parameter: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTextNoHeader(Event):
+    """The text of REPLACE or PREPEND for a header is no header."""
+
+    parameter: str
+    action: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFailed(Event):
+    """A check table could not be asked; `where` is header or body."""
+
+    queue_id: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class MappingFailed(Event):
+    """An address could not be replaced, so the mail must wait."""
+
+    queue_id: str
+    parameter: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class MappingMultiValued(Event):
+    """A table has several addresses for one; the first counts."""
+
+    parameter: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class MappingNotAnAddress(Event):
+    """What a table has for an address is none."""
+
+    parameter: str
+    address: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommentsStripped(Event):
+    """What stood beside an address in a rewritten header was too long; `start` of it."""
+
+    start: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientLimitNeeded(Event):
+    """A flag of the service works for one recipient at a time only."""
+
+    flag: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class LongLineBroken(Event):
     """A line of the content was longer than the limit."""
 

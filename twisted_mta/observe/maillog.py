@@ -119,6 +119,22 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     ),
     events.XforwardRefused: (_WARNING, "host {relay} said: {reply} (in reply to {command})"),
     events.UnknownEncoding: (_WARNING, "{queue_id}: unknown content encoding: {encoding}"),
+    events.CheckMatched: (_INFO, "{queue_id}: {action}: {where} {line}{remark}"),
+    events.CheckActionUnsupported: (_WARNING, "unsupported command in {parameter} map: {result}"),
+    events.CheckTextMissing: (_WARNING, "{action} action without text in {parameter} map"),
+    events.CheckTextNoHeader: (
+        _WARNING,
+        'bad {action} header text "{text}" in {parameter} map -- need "headername: headervalue"',
+    ),
+    events.CheckFailed: (_WARNING, "{queue_id}: smtp {where} checks lookup error"),
+    events.MappingFailed: (_WARNING, "{queue_id}: {parameter} map lookup problem for {address}"),
+    events.MappingMultiValued: (_WARNING, "multi-valued {parameter} result for {address}"),
+    events.MappingNotAnAddress: (_WARNING, '{parameter} lookup of {address} returns non-address result "{result}"'),
+    events.CommentsStripped: (_WARNING, "stripping too many comments from address: {start}..."),
+    events.RecipientLimitNeeded: (
+        _WARNING,
+        "flag `{flag}' requires {service}_destination_recipient_limit = 1",
+    ),
     events.LongLineBroken: (_INFO, "{queue_id}: breaking line > {limit} bytes with <CR><LF>SPACE"),
 }
 """The line of each event but RecipientLogged: how serious, and its text with the event's fields in braces."""
