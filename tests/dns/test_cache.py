@@ -76,7 +76,7 @@ class CacheTests(SynchronousTestCase):
     def test_not_kept(self) -> None:
         """Nothing is remembered that has no lifetime, or may be otherwise in a moment."""
         for result in LookupResult:
-            if result not in (LookupResult.OK, LookupResult.NOT_FOUND):
+            if result in (LookupResult.FAIL, LookupResult.INVALID, LookupResult.RETRY, LookupResult.POLICY):
                 self.source.answer = replace(self.source.answer, result=result)
                 self.ask()
                 self.assertTrue(self.ask()[1], result)

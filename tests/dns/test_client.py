@@ -1,14 +1,12 @@
 """Tests of twisted_mta.dns.client."""
 
-from dataclasses import replace
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.dns.driving import Network, Zone
-from twisted_mta.dns.client import AnswerFilter, StubResolver, random_id
+from twisted_mta.dns.client import StubResolver, random_id
 from twisted_mta.dns.resolution import Ask
 from twisted_mta.dns.resolv_conf import ResolvConf, Server
 from twisted_mta.interfaces import IDNSClient
@@ -38,14 +36,13 @@ class ClientTestCase(SynchronousTestCase):
         self.waiting: list[tuple[Ask, Deferred[bytes | None]]] = []
         self.resolver = self.make_resolver()
 
-    def make_resolver(self, answer_filter: AnswerFilter | None = None) -> StubResolver:
+    def make_resolver(self) -> StubResolver:
         """A resolver for the present configuration."""
         return StubResolver(
             MemoryReactorClock(),
             lambda: self.conf,
             self.network.events.append,
             exchange=self.hold if self.is_slow else self.network.exchange,
-            answer_filter=answer_filter,
         )
 
     def hold(self, ask: Ask) -> Deferred[bytes | None]:
@@ -101,29 +98,6 @@ class LookupTests(ClientTestCase):
         for _ in range(4):
             self.successResultOf(self.resolver.lookup("dest.example", A))
         self.assertEqual([server for server, _, _ in self.network.path], [2, 3, 1, 2])
-
-    def test_filter(self) -> None:
-        """A filter sees OK answers, and may replace them at once."""
-        seen: list[Answer] = []
-
-        def refuse(answer: Answer) -> Answer:
-            seen.append(answer)
-            return replace(answer, result=LookupResult.POLICY, records=())
-
-        resolver = self.make_resolver(refuse)
-        self.assertEqual(self.successResultOf(resolver.lookup("dest.example", A)).result, LookupResult.POLICY)
-        self.assertEqual(self.successResultOf(resolver.lookup("gone.example", A)).result, LookupResult.NOT_FOUND)
-        self.assertEqual([answer.name for answer in seen], ["dest.example"])
-
-    def test_filter_that_takes_its_time(self) -> None:
-        """A filter may also answer later."""
-        later: Deferred[Answer] = Deferred()
-        resolver = self.make_resolver(lambda answer: later)
-        lookup = resolver.lookup("dest.example", A)
-        self.assertNoResult(lookup)
-        other = Answer("other.example", A, LookupResult.POLICY)
-        later.callback(other)
-        self.assertIs(self.successResultOf(lookup), other)
 
     def test_ids(self) -> None:
         """Ids fit their field and are not the same again and again."""
@@ -196,13 +170,8 @@ class ConcurrentTests(ClientTestCase):
             self.assertTrue(self.waiting.pop()[1].called)
 
     def test_defect_reaches_all(self) -> None:
-        """A defect in a filter is told to all who wait; none waits for ever."""
-
-        def fail(answer: Answer) -> Answer:
-            raise ZeroDivisionError
-
-        resolver = self.make_resolver(fail)
-        lookups = [resolver.lookup("dest.example", A) for _ in range(2)]
-        self.reply()
+        """A defect is told to all who wait; none waits for ever."""
+        lookups = [self.resolver.lookup("dest.example", A) for _ in range(2)]
+        self.waiting.pop()[1].errback(ZeroDivisionError())
         for lookup in lookups:
             self.failureResultOf(lookup, ZeroDivisionError)

@@ -197,7 +197,7 @@ class ReadingTests(SynchronousTestCase):
     def test_null_mx(self) -> None:
         """A null MX counts, whatever stands beside it; what follows is not looked at."""
         for records in [(mx("", 0),), (mx("ok.example"), mx("", 0), mx("a!b"), a(owner="a!b"))]:
-            self.assertEqual(self.read(*records), Unusable(LookupResult.NULL_MX))
+            self.assertEqual(self.read(*records), Unusable(LookupResult.NULL_MX, 60))
             self.assert_log()
         self.assertEqual(self.read(mx("a!b"), mx("", 0)), Unusable(LookupResult.NULL_MX))
         self.assertEqual(len(self.network.log), 2)
@@ -206,7 +206,7 @@ class ReadingTests(SynchronousTestCase):
         """An SRV record whose target is the root says that there is no such service."""
         null = raw(SrvRecord(Q, 60, 0, 0, 0, ""), RecordType.SRV)
         good = raw(SrvRecord(Q, 60, 0, 0, 25, "b.example"), RecordType.SRV)
-        self.assertEqual(self.read(good, null, rdtype=RecordType.SRV), Unusable(LookupResult.NULL_SRV))
+        self.assertEqual(self.read(good, null, rdtype=RecordType.SRV), Unusable(LookupResult.NULL_SRV, 60))
         self.assert_found(self.read(good, rdtype=RecordType.SRV), good)
 
     def test_tlsa(self) -> None:

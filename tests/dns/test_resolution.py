@@ -130,6 +130,7 @@ class ResultTests(ResolutionTestCase):
         network = Network({"dest.example": {"MX": ["0 ."]}})
         answer = network.resolve("dest.example", MX)
         self.assert_failed(answer, LookupResult.NULL_MX, "Domain dest.example does not accept mail (nullMX)")
+        self.assertEqual(answer.lifetime, 60, "it is a record like others")
 
     def test_null_srv(self) -> None:
         """So has a null SRV."""

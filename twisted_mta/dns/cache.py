@@ -1,8 +1,8 @@
 """Remember answers for as long as they hold.
 
 Flow: stands between those who ask (routing/, tls/) and dns/client.py.
-Only OK answers are kept, and the certain absence of a name or record; never one with a lifetime of 0, and nothing that may be
-otherwise in a moment.
+Only OK answers are kept, and the certain absence of a name, a record or a service; never one with a lifetime of 0, and nothing
+that may be otherwise in a moment. Each is kept with its security status, under the way in which it was asked for.
 Sources: RFC 1035 section 7.4; RFC 2181 section 8; RFC 2308 sections 5 and 7.
 """
 
@@ -20,6 +20,8 @@ LONGEST_KEPT = 3600
 """Seconds for which an answer is kept, at most."""
 
 MOST_ENTRIES = 10000
+
+_KEPT = (LookupResult.OK, LookupResult.NOT_FOUND, LookupResult.NULL_MX, LookupResult.NULL_SRV)
 
 _Key = tuple[str, RecordType, bool, bool]
 
@@ -73,7 +75,7 @@ class CachingClient:
         return replace(answer, name=name) if answer.result is LookupResult.OK else None
 
     def _keep(self, answer: Answer, key: _Key) -> Answer:
-        if answer.lifetime > 0 and answer.result in (LookupResult.OK, LookupResult.NOT_FOUND) and self._max_entries > 0:
+        if answer.lifetime > 0 and answer.result in _KEPT and self._max_entries > 0:
             self._entries[key] = self._clock.seconds() + min(answer.lifetime, LONGEST_KEPT), answer
             self._entries.move_to_end(key)
             if len(self._entries) > self._max_entries:

@@ -2,7 +2,7 @@
 
 Flow: routing/ and tls/ call `lookup`, mostly through dns/cache.py; dns/resolution.py decides what to do, dns/transport.py
 does it.
-Sources: resolv.conf(5); postconf(5) smtp_dns_reply_filter, smtp_dns_resolver_options.
+Sources: resolv.conf(5); postconf(5) smtp_dns_resolver_options.
 """
 
 import secrets
@@ -18,11 +18,8 @@ from twisted_mta.dns.resolution import Ask, Question, Resolution
 from twisted_mta.dns.resolv_conf import ResolvConf, Server, is_server_address
 from twisted_mta.dns.transport import NetworkReactor, SocketTransport
 from twisted_mta.interfaces import IDNSClient
-from twisted_mta.model.answers import Answer, LookupResult, RecordType
+from twisted_mta.model.answers import Answer, RecordType
 from twisted_mta.model.events import Emit
-
-AnswerFilter = Callable[[Answer], Answer | Deferred[Answer]]
-"""Sees each OK Answer before anybody else and may replace it, at once or later; must not fail."""
 
 
 def random_id() -> int:
@@ -38,7 +35,6 @@ class StubResolver:
         reactor: the network and the time limits.
         resolv_conf: gives the present configuration, e.g. `ResolvConfFile.current`.
         emit: is told what is wrong with replies.
-        answer_filter: applied to OK Answers.
         exchange: carries out an Ask; by default with sockets of `reactor`.
         make_id: makes query ids.
     """
@@ -49,13 +45,11 @@ class StubResolver:
         resolv_conf: Callable[[], ResolvConf],
         emit: Emit,
         *,
-        answer_filter: AnswerFilter | None = None,
         exchange: Callable[[Ask], Deferred[bytes | None]] | None = None,
         make_id: Callable[[], int] = random_id,
     ) -> None:
         self._resolv_conf = resolv_conf
         self._emit = emit
-        self._filter = answer_filter
         self._exchange = exchange or SocketTransport(reactor).exchange
         self._make_id = make_id
         self._lookups = 0
@@ -67,8 +61,6 @@ class StubResolver:
         reactor: NetworkReactor,
         servers: Iterable[tuple[str, int]],
         emit: Emit,
-        *,
-        answer_filter: AnswerFilter | None = None,
     ) -> "StubResolver":
         """A resolver that asks these servers (address, port) instead of those of resolv.conf.
 
@@ -81,7 +73,7 @@ class StubResolver:
         for address, port in conf.servers:
             if not is_server_address(address) or not 0 < port < 65536:
                 raise ValueError(f"no address and port of a name server: {address} {port}")
-        return cls(reactor, lambda: conf, emit, answer_filter=answer_filter)
+        return cls(reactor, lambda: conf, emit)
 
     def lookup(
         self, name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
@@ -111,11 +103,7 @@ class StubResolver:
             while True:
                 ask = steps.send(await self._exchange(ask))
         except StopIteration as stop:
-            answer = cast(Answer, stop.value)
-        if self._filter is not None and answer.result is LookupResult.OK:
-            filtered = self._filter(answer)
-            answer = await filtered if isinstance(filtered, Deferred) else filtered
-        return answer
+            return cast(Answer, stop.value)
 
 
 class _SharedLookup:

@@ -55,9 +55,10 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """No record to use."""
+    """No record to use; the answer holds for `lifetime` seconds, which is certain only where it is meant to say so."""
 
     result: LookupResult
+    lifetime: int = 0
 
 
 LONGEST_LIFETIME = 0x7FFFFFFF
@@ -104,7 +105,7 @@ def read_answers(reply: Reply, qname: str, rdtype: RecordType, emit: Emit) -> Fi
             elif verdict is LookupResult.OK:
                 records.append(cast(Record, raw.value))
             elif verdict in _NULL:
-                return Unusable(verdict)
+                return Unusable(verdict, 0 if reply.broken else lifetime)
             else:
                 fault = max(fault, verdict)
                 left_out += 1

@@ -117,7 +117,9 @@ class Resolution:
                 return Answer(question.name, rdtype, result, (), secure, reason, keep)
             finding = read_answers(reply, name, rdtype, self.emit)
             if isinstance(finding, Unusable):
-                return _failed(question, finding.result, _unusable_text(finding.result, name, rdtype), secure)
+                text = _unusable_text(finding.result, name, rdtype)
+                keep = min(lifetime, finding.lifetime)
+                return Answer(question.name, rdtype, finding.result, (), secure, text, keep)
             lifetime = min(lifetime, finding.lifetime)
             if isinstance(finding, Found):
                 return Answer(question.name, rdtype, LookupResult.OK, finding.records, secure, "", lifetime)
@@ -210,8 +212,8 @@ def _failure_of(reply: Reply | None) -> Failure | None:
     return _FAILURE_OF_RCODE.get(reply.rcode, Failure.FATAL)
 
 
-def _failed(question: Question, result: LookupResult, reason: str, secure: bool = False) -> Answer:
-    return Answer(question.name, question.rdtype, result, (), secure, reason)
+def _failed(question: Question, result: LookupResult, reason: str) -> Answer:
+    return Answer(question.name, question.rdtype, result, reason=reason)
 
 
 def _failure_text(failure: Failure, name: str, rdtype: RecordType) -> tuple[LookupResult, str]:

@@ -357,6 +357,27 @@ class RecordIgnored(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownFilterAction(Event):
+    """The tables of a DNS reply filter have something else than IGNORE."""
+
+    parameter: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationInDoubt(Event):
+    """No answer of the resolver was ever validated, not even that to the probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeNotValidated(Event):
+    """What came of the probe; `probe` as configured."""
+
+    probe: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoHostHasAddress(Event):
     """None of the MX or SRV hosts has an address; `rdtype` is ``MX`` or ``SRV``."""
 
