@@ -7,12 +7,14 @@ Sources: none; this module only puts together.
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThreadPool
 
+from twisted_mta.config.choices import DnsSupport
 from twisted_mta.config.settings import Settings
 from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import Dialer, DialSettings
@@ -22,7 +24,9 @@ from twisted_mta.delivery.recipients import ReportingRules
 from twisted_mta.delivery.witness import Notices, Witnesses
 from twisted_mta.dns.cache import CachingClient
 from twisted_mta.dns.client import StubResolver
+from twisted_mta.dns.filter import FilteringClient
 from twisted_mta.dns.native import NativeResolver
+from twisted_mta.dns.probe import Probe, ProbingClient, ValidationWatch
 from twisted_mta.dns.resolv_conf import ResolvConfFile
 from twisted_mta.interfaces import IDNSClient
 from twisted_mta.model.events import Emit
@@ -33,7 +37,7 @@ from twisted_mta.session.limits import TimeLimits
 from twisted_mta.session.tables import SessionTables
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.tables.match_list import MatchKind
-from twisted_mta.tables.opening import TableContext
+from twisted_mta.tables.opening import FOLDED, TableContext
 from twisted_mta.tables.table_set import TableSet
 
 
@@ -42,17 +46,49 @@ def now_microseconds() -> int:
     return time.time_ns() // 1000
 
 
-def build_resolver(reactor: Any, emit: Emit, servers: Sequence[tuple[str, int]] = ()) -> IDNSClient:
+@dataclass(frozen=True, slots=True)
+class NameService:
+    """What all configurations of a process share.
+
+    Attributes:
+        client: asks name servers.
+        validation: what is known of their validation.
+    """
+
+    client: IDNSClient
+    validation: ValidationWatch
+
+
+def build_resolver(
+    reactor: Any, emit: Emit, servers: Sequence[tuple[str, int]] = (), *, cache_entries: int = 0
+) -> NameService:
     """A name service client that remembers answers for as long as they last.
 
     Args:
         reactor: sends and receives.
         emit: takes events.
         servers: address and port of each server to ask; empty: those of resolv.conf.
+        cache_entries: how many answers to remember; 0: none.
     """
     if servers:
-        return StubResolver.for_servers(reactor, servers, emit)
-    return CachingClient(StubResolver(reactor, ResolvConfFile(reactor, emit).current, emit), reactor)
+        client: IDNSClient = StubResolver.for_servers(reactor, servers, emit)
+    else:
+        client = StubResolver(reactor, ResolvConfFile(reactor, emit).current, emit)
+    if cache_entries:
+        client = CachingClient(client, reactor, cache_entries)
+    return NameService(client, ValidationWatch())
+
+
+def _dns(settings: Settings, tables: TableSet, name_service: NameService, emit: Emit) -> IDNSClient:
+    """The name service as one configuration wants to see it."""
+    client = name_service.client
+    name = settings.parameter_name("smtp_dns_reply_filter")
+    filters = tables.maps(name, settings.smtp_dns_reply_filter, FOLDED)
+    if filters:
+        client = FilteringClient(client, filters.lookup, name, emit)
+    if settings.effective_dns_support is DnsSupport.DNSSEC and (probe := Probe.parse(settings.dnssec_probe)):
+        client = ProbingClient(client, probe, name_service.validation, emit)
+    return client
 
 
 def open_tables(settings: Settings, reactor: Any, emit: Emit) -> TableSet:
@@ -82,7 +118,7 @@ def build_agent(
     settings: Settings,
     tables: TableSet,
     reactor: Any,
-    dns: IDNSClient,
+    name_service: NameService,
     emit: Emit,
     *,
     final_delivery: bool = False,
@@ -95,7 +131,7 @@ def build_agent(
         settings: of the protocol to be spoken.
         tables: opens the tables that settings name.
         reactor: makes connections.
-        dns: finds hosts.
+        name_service: finds hosts.
         emit: takes events.
         final_delivery: whether LMTP servers deliver for good (flag X).
         notices: tells the postmaster of errors; None: nobody is told.
@@ -104,7 +140,9 @@ def build_agent(
     Raises:
         ConfigError: a parameter cannot be used.
     """
-    routing = RoutingSettings.from_settings(settings)
+    srv_services = tables.match_list("use_srv_lookup", settings.use_srv_lookup, MatchKind.STRING)
+    routing = RoutingSettings.from_settings(settings, srv_services.test if srv_services else None)
+    dns = _dns(settings, tables, name_service, emit)
     own = own_addresses(settings.inet_interfaces, settings.proxy_interfaces, routing.families)
     sessions = SessionParts(
         DialogSettings.from_settings(settings),

@@ -156,7 +156,7 @@ class GenerationLoader:
         self._options = options
         self._reactor = reactor
         self._emit = emit
-        self._dns = build_resolver(reactor, emit)
+        self._name_service = build_resolver(reactor, emit, cache_entries=options["dns-cache"])
         self._main_cf = options.config_directory / "main.cf"
         self._entry = ServiceOptions()
         self._entry_problem = ""
@@ -196,7 +196,7 @@ class GenerationLoader:
                     settings,
                     tables,
                     self._reactor,
-                    self._dns,
+                    self._name_service,
                     self._emit,
                     final_delivery="X" in flags,
                     notices=services.notices(),

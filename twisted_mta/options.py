@@ -12,6 +12,7 @@ from twisted.python import usage
 
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.main_cf import parse_override
+from twisted_mta.dns.cache import MOST_ENTRIES
 
 PROTOCOLS = ("smtp", "lmtp")
 DEFAULT_MAX_DELIVERIES = 2000
@@ -38,6 +39,7 @@ class Options(usage.Options):
         ["protocol", "p", "smtp", "smtp or lmtp: which protocol is spoken, and which parameters count."],
         ["flags", "f", "", "Letters as in flags= of master.cf: D, O, R, X."],
         ["max-deliveries", "m", DEFAULT_MAX_DELIVERIES, "Deliveries at a time; more of them wait.", int],
+        ["dns-cache", None, MOST_ENTRIES, "Answers of name servers to remember while they last; 0: none.", int],
         ["control-socket", None, None, "Where smtpdeliver-spawn hands over connections."],
         ["worker", None, 0, "Be a worker that a supervisor gave so many sockets; not for use by hand.", int],
     ]
@@ -71,6 +73,8 @@ class Options(usage.Options):
                 raise usage.UsageError(f'unknown flags={self["flags"]} value "{letter}" in "{self["flags"]}"')
         if self["max-deliveries"] < 1:
             raise usage.UsageError("--max-deliveries is at least 1")
+        if self["dns-cache"] < 0:
+            raise usage.UsageError("--dns-cache is at least 0")
         if self["config-directory"] is None:
             raise usage.UsageError("--config-directory is needed: it says which Postfix to serve, e.g. /etc/postfix")
         self["service"] = self["service"] or self["protocol"]

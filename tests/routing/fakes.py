@@ -121,9 +121,12 @@ class World:
         hosts: Mapping[str, NativeAddresses | NativeFailure] | None = None,
         secure: frozenset[tuple[str, str]] = frozenset(),
         chance: Random | Reversing | None = None,
+        srv: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         settings.setdefault("randomize", False)
+        if srv:
+            settings["srv_services"] = lambda service: service.lower() in srv
         self.settings = RoutingSettings(**settings)
         self.dns = FakeDNS(zone or {}, secure)
         self.native = FakeNative(hosts)

@@ -73,7 +73,7 @@ class RouterTests(SynchronousTestCase):
 
     def test_literal_is_remembered(self) -> None:
         """The route to an address is found once, but not if it may change: a name, or a service with SRV records."""
-        world = World(ONE_HOST, srv_services=frozenset({"25"}))
+        world = World(ONE_HOST, srv=["25"])
         plain = World(ONE_HOST)
         self.assertIs(plain.route("[192.0.2.1]"), plain.route("[192.0.2.1]"))
         self.assertIsNot(plain.route("a.example"), plain.route("a.example"))

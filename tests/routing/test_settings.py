@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mta.config.settings import load_settings
-from twisted_mta.model.events import AddressFamilyDisabled, ConfigurationProblem
+from twisted_mta.model.events import AddressFamilyDisabled
 from twisted_mta.routing.candidates import Family
 from twisted_mta.routing.destination import parse_nexthop
 from twisted_mta.routing.settings import RoutingSettings, service_port, supported_families
@@ -64,19 +64,6 @@ class FromSettingsTests(SynchronousTestCase):
             lmtp_mx_address_limit="7",
         )
         self.check(settings, {"lmtp": True, "fallback_relay": "client.test, [b.example]:26", "address_limit": 7})
-
-    def test_srv(self) -> None:
-        """Names are compared without regard to case; what is no name is pointed out."""
-        settings = self.read(use_srv_lookup="Submission, smtp hash:/etc/services")
-        self.assertEqual(settings.srv_services, frozenset({"submission", "smtp"}))
-        self.assertEqual(
-            settings.events,
-            (
-                ConfigurationProblem(
-                    "use_srv_lookup: hash:/etc/services: only service names are supported here, this matches nothing"
-                ),
-            ),
-        )
 
     def test_other_parameters(self) -> None:
         """Each of the rest reaches its field."""

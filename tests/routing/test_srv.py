@@ -6,10 +6,12 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.routing.fakes import Reversing, World, problem, relays
 from twisted_mta.dns.native import NativeAddresses
+from twisted_mta.interfaces import TableError
 from twisted_mta.model.answers import LookupResult, SrvRecord
 from twisted_mta.model.events import NoHostHasAddress, SrvLookupSkipped
 from twisted_mta.routing.found import Referral
@@ -26,12 +28,43 @@ ALONE = {("MX", "d.example"): ["10 mx.example"], ("A", "mx.example"): ["192.0.2.
 
 def world(zone: dict[tuple[str, str], Any], **changes: Any) -> World:
     """A world in which submission is looked up by SRV records."""
-    return World(zone, srv_services=frozenset({"submission"}), **changes)
+    return World(zone, srv=["submission"], **changes)
 
 
 def record(priority: int, weight: int, target: str) -> SrvRecord:
     """A record with the parts that matter for the order."""
     return SrvRecord("s", 60, priority, weight, 25, target)
+
+
+class ListTests(SynchronousTestCase):
+    """use_srv_lookup as a list that may have to be asked."""
+
+    def test_as_written(self) -> None:
+        """The list is asked for the service as it was written, or the default."""
+        asked: list[str] = []
+
+        def ask(service: str) -> bool:
+            asked.append(service)
+            return False
+
+        here = World(TWO, srv_services=ask)
+        for nexthop in ("d.example:submission", "d.example", "d.example:2525"):
+            here.route(nexthop)
+        self.assertEqual(asked, ["submission", "smtp", "2525"])
+
+    def test_slow_table(self) -> None:
+        """A table may take its time."""
+        here = World(TWO, srv_services=lambda service: succeed(True))
+        self.assertEqual(relays(here.route("d.example:submission"))[0], "h1.example[192.0.2.1]:2525")
+
+    def test_table_that_fails(self) -> None:
+        """Where nobody can tell, the service is taken for one that is not in the list."""
+
+        def broken(service: str) -> bool:
+            raise TableError("fail:x", "lookups always fail", service)
+
+        here = World(ALONE, srv_services=broken)
+        self.assertEqual(relays(here.route("d.example:submission")), ["mx.example[192.0.2.9]:587"])
 
 
 class ServiceTests(SynchronousTestCase):
@@ -63,7 +96,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_lmtp(self) -> None:
         """LMTP has SRV look-ups, too; the default service is one that can be listed."""
-        here = World({}, lmtp=True, default_service="24", srv_services=frozenset({"24"}))
+        here = World({}, lmtp=True, default_service="24", srv=["24"])
         here.route("d.example")
         self.assertEqual(here.dns.questions, ["SRV _24._tcp.d.example"])
 
@@ -96,9 +129,9 @@ class ServiceTests(SynchronousTestCase):
     def test_self(self) -> None:
         """This machine among the hosts, on the way to port 25."""
         zone = {("SRV", "_smtp._tcp.d.example"): TWO["SRV", QNAME], **TWO}
-        best = World(zone, own=["192.0.2.1"], srv_services=frozenset({"smtp"})).route("d.example")
+        best = World(zone, own=["192.0.2.1"], srv=["smtp"]).route("d.example")
         self.assertEqual(problem(best), "5.4.6 mail for _smtp._tcp.d.example loops back to myself")
-        second = World(zone, own=["192.0.2.2"], srv_services=frozenset({"smtp"})).route("d.example")
+        second = World(zone, own=["192.0.2.2"], srv=["smtp"]).route("d.example")
         self.assertEqual(relays(second), ["h1.example[192.0.2.1]:2525"])
         self.assertTrue(second.is_final)
 

@@ -7,7 +7,9 @@ Sources: smtp(8); RFC 5321 section 5.1; postconf(5) use_srv_lookup, allow_srv_lo
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from twisted_mta.interfaces import IDNSClient
+from twisted.internet.defer import Deferred
+
+from twisted_mta.interfaces import IDNSClient, TableError
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.events import Emit, SrvLookupSkipped
 from twisted_mta.routing.addresses import Hosts, NativeLookup
@@ -18,7 +20,7 @@ from twisted_mta.routing.lookups import Lookups
 from twisted_mta.routing.mx import find_exchangers, find_host
 from twisted_mta.routing.order import HostAddress, RandomSource
 from twisted_mta.routing.own_addresses import OwnAddresses
-from twisted_mta.routing.settings import RoutingSettings
+from twisted_mta.routing.settings import RoutingSettings, ServiceMatch
 from twisted_mta.routing.srv import find_service
 
 _UNCHANGING_ROUTES = 1024
@@ -99,7 +101,7 @@ class Router:
         if known := self._unchanging.get(key):
             return known
         route = await self._find_route(destination)
-        if route.candidates and destination.literal and not self._settings.srv_services:
+        if route.candidates and destination.literal and self._settings.srv_services is None:
             if len(self._unchanging) >= _UNCHANGING_ROUTES:
                 self._unchanging.clear()
             self._unchanging[key] = route
@@ -123,7 +125,7 @@ class Router:
         loop_detection = destination.loop_detection
         if not settings.dns or destination.bracketed:
             return await find_host(destination.host, lookups, loop_detection=loop_detection)
-        if destination.service.lower() in settings.srv_services:
+        if settings.srv_services is not None and await _matches(settings.srv_services, destination.service):
             qname = f"_{destination.service}._tcp.{lookups.hosts.a_labels(destination.host)}"
             found = await find_service(qname, lookups, loop_detection=loop_detection)
             if found.problem is None or not (settings.allow_srv_lookup_fallback or found.may_fall_back):
@@ -140,3 +142,12 @@ class Router:
         for family, address, qname, rname, secure, preference, own_port in addresses:
             port = own_port or port
             yield Candidate(rname if override else qname, address, port, family, preference, qname, rname, secure)
+
+
+async def _matches(services: ServiceMatch, service: str) -> bool:
+    """Whether a service is in a list; where nobody can tell, it is not."""
+    try:
+        found = services(service)
+        return await found if isinstance(found, Deferred) else found
+    except TableError:
+        return False

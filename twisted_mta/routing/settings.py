@@ -8,11 +8,13 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from twisted.internet.defer import Deferred
+
 from twisted_mta.config.choices import AddressPreference, DnsSupport, InsecureMxPolicy
 from twisted_mta.config.parameters_routing import FirstRoutingRows
 from twisted_mta.config.settings import Settings
 from twisted_mta.config.values import parse_known_tcp_ports
-from twisted_mta.model.events import AddressFamilyDisabled, ConfigurationProblem, Event
+from twisted_mta.model.events import AddressFamilyDisabled, Event
 from twisted_mta.routing.candidates import Family
 
 _DEFAULT_PORTS, _ = parse_known_tcp_ports(FirstRoutingRows.known_tcp_ports.default)
@@ -22,6 +24,9 @@ _PREFERRED = {
     AddressPreference.IPV6: Family.IPV6,
 }
 _NAMES = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
+
+ServiceMatch = Callable[[str], bool | Deferred[bool]]
+"""Whether a service is in a list; raises TableError, which has been told."""
 
 
 def service_port(name: str) -> int | None:
@@ -52,7 +57,7 @@ class RoutingSettings:
         hosts_by_dns: smtp_host_lookup has dns.
         hosts_by_native: smtp_host_lookup has native, or DNS is not used.
         use_search_list: smtp_dns_resolver_options has res_defnames or res_dnsrch.
-        srv_services: use_srv_lookup, in lower case; names only.
+        srv_services: whether SRV records are looked up for a service as written (use_srv_lookup); None: for none.
         ignore_srv_lookup_error: a failing SRV look-up is passed over.
         allow_srv_lookup_fallback: any SRV look-up without result is passed over.
         ignore_mx_lookup_error: a failing MX look-up is passed over.
@@ -83,7 +88,7 @@ class RoutingSettings:
     hosts_by_dns: bool = True
     hosts_by_native: bool = False
     use_search_list: bool = False
-    srv_services: frozenset[str] = frozenset()
+    srv_services: ServiceMatch | None = None
     ignore_srv_lookup_error: bool = False
     allow_srv_lookup_fallback: bool = False
     ignore_mx_lookup_error: bool = False
@@ -101,16 +106,16 @@ class RoutingSettings:
     events: tuple[Event, ...] = ()
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "RoutingSettings":
+    def from_settings(cls, settings: Settings, srv_services: ServiceMatch | None = None) -> "RoutingSettings":
         """Evaluate the parameters.
 
         Args:
             settings: of the protocol to be spoken.
+            srv_services: use_srv_lookup; None: it is empty.
         """
         lmtp = settings.protocol == "lmtp"
         support = settings.effective_dns_support
         families, disabled = supported_families([Family(name) for name in settings.inet_protocols])
-        services, refused = _plain_names(settings.use_srv_lookup)
         return cls(
             lmtp=lmtp,
             own_name=settings.myhostname,
@@ -127,7 +132,7 @@ class RoutingSettings:
             hosts_by_dns="dns" in settings.effective_host_lookup,
             hosts_by_native="native" in settings.effective_host_lookup,
             use_search_list=bool(settings.smtp_dns_resolver_options),
-            srv_services=services,
+            srv_services=srv_services,
             ignore_srv_lookup_error=settings.ignore_srv_lookup_error,
             allow_srv_lookup_fallback=settings.allow_srv_lookup_fallback,
             ignore_mx_lookup_error=settings.ignore_mx_lookup_error,
@@ -142,7 +147,7 @@ class RoutingSettings:
             idna2003=settings.enable_idna2003_compatibility,
             wrappermode=settings.smtp_tls_wrappermode,
             helpful_warnings=settings.helpful_warnings,
-            events=(*disabled, *refused),
+            events=disabled,
         )
 
 
@@ -165,14 +170,3 @@ def supported_families(
         else:
             supported.append(family)
     return tuple(supported), tuple(events)
-
-
-def _plain_names(items: Sequence[str]) -> tuple[frozenset[str], tuple[Event, ...]]:
-    """The names of a list in lower case, and what to say of the rest of it."""
-    names = frozenset(item.lower() for item in items if not set(":/!") & set(item))
-    refused = tuple(
-        ConfigurationProblem(f"use_srv_lookup: {item}: only service names are supported here, this matches nothing")
-        for item in items
-        if set(":/!") & set(item)
-    )
-    return names, refused

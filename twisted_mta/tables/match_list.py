@@ -209,7 +209,7 @@ class MatchList:
                 if isinstance(found, Deferred):
                     found = await found
             except TableError:
-                self._warn(f"{table.name}: table lookup problem")
+                self._warn(f"{self._parameter}: {table.name}: table lookup problem")
                 raise
             if found is not None:
                 return True
@@ -224,7 +224,7 @@ class MatchList:
         return (name, *(dot + ".".join(labels[at:]) for at in range(1, len(labels))))
 
     def _fail(self, table: str, *_: object) -> bool:
-        self._warn(f"{table}: table lookup problem")
+        self._warn(f"{self._parameter}: {table}: table lookup problem")
         raise TableError(table, "table lookup problem")
 
 
