@@ -11,6 +11,9 @@ unset PYTHONPATH PYTHONHOME
 # What the tests use beside Python: a Postfix to work under, a Dovecot to deliver to, ip(8) for a private network.
 debian_packages=(python3-venv postfix postfix-pcre libsasl2-modules iproute2 dovecot-lmtpd)
 
+# What the tests deliver to, but cannot be installed beside Postfix: unpacked into $work/servers, with its libraries.
+unpacked_package=exim4-daemon-light
+
 heading() { printf '\n==== %s ====\n' "$*"; }
 
 try_thrice() {
@@ -52,6 +55,36 @@ install_packages() {
     return "$status"
 }
 
+libraries_of() {
+    apt-cache depends --recurse --important "$@" | sed -n 's/^\(lib[^ :]*\)$/\1/p' | grep -vx 'libc6\|libcrypt1\|libgcc-s1'
+}
+
+download_server() {
+    local libraries
+    mapfile -t libraries < <(apt-cache depends "$unpacked_package" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p')
+    [ "${#libraries[@]}" -gt 0 ] || return 1
+    mapfile -t libraries < <(libraries_of "${libraries[@]}" | sort -u)
+    apt-get -q download "$unpacked_package" "${libraries[@]}" </dev/null
+}
+
+# Some tests skip without them, which .ci/test counts as failed in CI; elsewhere their absence is no failure.
+unpack_servers() {
+    export TWISTED_MTA_SERVERS=$work/servers
+    [ ! -e "$TWISTED_MTA_SERVERS/usr/sbin/exim4" ] || return 0
+    heading "unpack $unpacked_package"
+    local package=$work/packages status=0
+    rm -rf "$package" "$TWISTED_MTA_SERVERS"
+    mkdir -p "$package" "$TWISTED_MTA_SERVERS"
+    (
+        cd "$package" || exit
+        download_server || { try_thrice apt-get -q -y update </dev/null && try_thrice download_server; } || exit
+        for archive in *.deb; do dpkg -x "$archive" "$TWISTED_MTA_SERVERS" || exit; done
+    ) || status=$?
+    chmod -R a+rX "$TWISTED_MTA_SERVERS"
+    rm -rf "$package"
+    [ "$status" = 0 ] || echo 'Exim cannot be had: its tests will be skipped.' >&2
+}
+
 # User postfix executes the interpreter of the tests: a virtual environment below /root, or made from a Python that lives
 # there, would not do. So it stands in the checkout only where others can get in, and comes from the system's Python.
 choose_work_directory() {
@@ -77,6 +110,7 @@ prepare() {
     export TWISTED_MTA_WORK=$work
     logs=$work/logs
     mkdir -p "$logs"
+    unpack_servers
     if [ ! -x "$work/tools/bin/tox" ]; then
         heading 'install tox'
         /usr/bin/python3 -m venv --clear "$work/tools" || return 1

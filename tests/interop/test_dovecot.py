@@ -1,4 +1,4 @@
-"""Delivery to Dovecot's LMTP server, over a local socket."""
+"""Delivery to Dovecot's LMTP server, over a local socket and over TCP."""
 
 import os
 import pwd
@@ -32,6 +32,10 @@ userdb {{
 service lmtp {{
   unix_listener {directory}/lmtp {{
     mode = 0666
+  }}
+  inet_listener lmtp {{
+    address = 192.0.2.1
+    port = 24
   }}
 }}
 """
@@ -94,3 +98,21 @@ class DovecotTests(InteropCase):
         self.assertEqual(
             len(self.postfix.log("to=<alice@dest.example>", f"relay=client.example.com[{socket}]", "status=sent")), 1
         )
+
+    async def test_lmtp_over_tcp(self) -> None:
+        """The same over inet:: one is taken, and the unknown ones are returned."""
+        folder = await self.dovecot()
+        await self.begin(routes={"dest.example": "inet:[192.0.2.1]"})
+        await self.postfix.wait_for((folder / "lmtp").exists, "Dovecot does not start")
+        body = "".join(f"{number:06d}" for number in range(150)) + "\n.\nGr\u00fc\u00dfe\n"
+        recipients = ["alice@dest.example", "bob@dest.example", "carol@dest.example"]
+        await self.postfix.submit("sender@sender.example", recipients, message(body=body))
+        await self.postfix.settle()
+        self.assertEqual(await self.postfix.queue(), [])
+        (stored,) = (folder / "mail" / "alice@dest.example" / "new").iterdir()
+        self.assertEqual(stored.read_bytes().partition(b"\n\n")[2].decode(), body)
+        sent = self.postfix.log(
+            "relay=192.0.2.1[192.0.2.1]:24", "dsn=2.0.0, status=sent (250 2.0.0 <alice@dest.example>"
+        )
+        self.assertEqual(len(sent), 1)
+        self.assertEqual(len(self.postfix.log("dsn=5.1.1, status=bounced", "in reply to RCPT TO command")), 2)

@@ -77,11 +77,11 @@ def _set_up() -> None:
     routes = [f"route add local {network} dev lo" for network in LOCAL_NETWORKS]
     batch = ["link set lo up", *routes, f"route add unreachable {UNREACHABLE_NETWORK}"]
     subprocess.run(["ip", "-batch", "-"], input="\n".join(batch), text=True, check=True)
-    _show(Path("/etc/resolv.conf"), f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:2\n")
-    _show(Path("/etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")
+    show(Path("/etc/resolv.conf"), f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:2\n")
+    show(Path("/etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")
 
 
-def _show(target: Path, text: str) -> None:
+def show(target: Path, text: str) -> None:
     """Show `text` as the content of a file, in this mount namespace only."""
     source = WORK / target.name
     source.write_text(text)
