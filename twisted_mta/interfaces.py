@@ -46,7 +46,9 @@ class ILookupTable(Interface):
 
     name = Attribute("The table as it was configured: ``type:name``.")
 
-    by_pattern = Attribute("Whether keys are matched against patterns: then only whole keys are looked up, never parts.")
+    by_pattern = Attribute(
+        "Whether keys are matched against patterns: then only whole keys are looked up, never parts."
+    )
 
     def lookup(key: str) -> str | Deferred[str | None] | None:
         """Look up a key, folded by the table as its type does.
