@@ -615,18 +615,13 @@ class UnknownEncoding(Event):
 
 @dataclass(frozen=True, slots=True)
 class CheckMatched(Event):
-    """A check table did something to a header or a line; `action` as the log has it, `where` is header or body."""
+    """A check table has an action for a header or a line; `where` is header or body, `remark` empty or begins with a colon."""
 
     queue_id: str
     action: str
     where: str
     line: str
-    text: str
-
-    @property
-    def remark(self) -> str:
-        """The text of the action, as it stands at the end of the line."""
-        return f": {self.text}" if self.text else ""
+    remark: str
 
 
 @dataclass(frozen=True, slots=True)
