@@ -16,10 +16,12 @@ from twisted.internet.threads import deferToThreadPool
 
 from twisted_mta.config.choices import DnsSupport
 from twisted_mta.config.settings import Settings
+from twisted_mta.config.values import read_boolean
 from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import Dialer, DialSettings
 from twisted_mta.delivery.factory import SessionParts
 from twisted_mta.delivery.hand_over import OtherTransport
+from twisted_mta.delivery.outgoing import OutgoingRules
 from twisted_mta.delivery.recipients import ReportingRules
 from twisted_mta.delivery.witness import Notices, Witnesses
 from twisted_mta.dns.cache import CachingClient
@@ -29,10 +31,12 @@ from twisted_mta.dns.native import NativeResolver
 from twisted_mta.dns.probe import Probe, ProbingClient, ValidationWatch
 from twisted_mta.dns.resolv_conf import ResolvConfFile
 from twisted_mta.interfaces import IDNSClient
+from twisted_mta.ipc.rewrite import complete_locally
 from twisted_mta.model.events import Emit
 from twisted_mta.routing.own_addresses import own_addresses
 from twisted_mta.routing.router import Router
 from twisted_mta.routing.settings import RoutingSettings
+from twisted_mta.session.content_rules import ContentRules, Rewrite
 from twisted_mta.session.limits import TimeLimits
 from twisted_mta.session.tables import SessionTables
 from twisted_mta.smtp.settings import DialogSettings
@@ -121,9 +125,10 @@ def build_agent(
     name_service: NameService,
     emit: Emit,
     *,
-    final_delivery: bool = False,
+    flags: str = "",
     notices: Notices | None = None,
     best_mx_transport: OtherTransport | None = None,
+    rewrite: Rewrite | None = None,
 ) -> DeliveryAgent:
     """An engine for one configuration.
 
@@ -133,9 +138,10 @@ def build_agent(
         reactor: makes connections.
         name_service: finds hosts.
         emit: takes events.
-        final_delivery: whether LMTP servers deliver for good (flag X).
+        flags: letters, as in master.cf: D, O, R, X.
         notices: tells the postmaster of errors; None: nobody is told.
         best_mx_transport: takes mail that would loop; None: that is returned.
+        rewrite: completes addresses that generic maps have found; None: a simple rule does.
 
     Raises:
         ConfigError: a parameter cannot be used.
@@ -144,6 +150,7 @@ def build_agent(
     routing = RoutingSettings.from_settings(settings, srv_services.test if srv_services else None)
     dns = _dns(settings, tables, name_service, emit)
     own = own_addresses(settings.inet_interfaces, settings.proxy_interfaces, routing.families)
+    content = ContentRules.from_settings(settings, tables, own.__contains__, rewrite or _local_rewrite(settings))
     sessions = SessionParts(
         DialogSettings.from_settings(settings),
         TimeLimits.from_settings(settings),
@@ -152,6 +159,7 @@ def build_agent(
         reactor,
         emit,
         SessionTables.from_settings(settings, tables),
+        content,
     )
     native = NativeResolver(partial(deferToThreadPool, reactor, reactor.getThreadPool()), emit)
     router = Router(routing, dns, native, own, emit, random.Random())
@@ -161,13 +169,29 @@ def build_agent(
             sessions,
             routing,
             router,
-            ReportingRules(settings.soft_bounce, is_lmtp and (final_delivery or settings.lmtp_assume_final)),
+            ReportingRules(settings.soft_bounce, is_lmtp and ("X" in flags or settings.lmtp_assume_final)),
             settings.relayhost,
             now_microseconds,
             _witnesses(settings, tables, notices, emit),
             best_mx_transport,
+            _outgoing(settings, flags, content, emit),
         )
     )
+
+
+def _local_rewrite(settings: Settings) -> Rewrite:
+    """What completes addresses where there is no trivial-rewrite(8); it reads these two, too."""
+    name = "append_dot_mydomain"
+    append_domain = read_boolean(name, settings.expanded(name) or "no")
+    return complete_locally(settings.myorigin, settings.mydomain if append_domain else "")
+
+
+def _outgoing(settings: Settings, flags: str, content: ContentRules, emit: Emit) -> OutgoingRules | None:
+    """What flags and generic maps change in a request; None: nothing."""
+    changing = frozenset(flags) & frozenset("DOR")
+    if not changing and not content.settings.maps_addresses:
+        return None
+    return OutgoingRules(emit, settings.service_name, changing, content, settings.smtputf8_enable)
 
 
 def _witnesses(settings: Settings, tables: TableSet, notices: Notices | None, emit: Emit) -> Witnesses | None:

@@ -198,9 +198,10 @@ class GenerationLoader:
                     self._reactor,
                     self._name_service,
                     self._emit,
-                    final_delivery="X" in flags,
+                    flags=flags,
                     notices=services.notices(),
                     best_mx_transport=services.best_mx_transport(),
+                    rewrite=services.rewriting(),
                 )
             except ConfigError as error:
                 problem = error.describe()

@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from tests.session.shell import PiecewiseContent, ShellTestCase
 from twisted_mta.interfaces import IMessageContent
-from twisted_mta.session.protocol import CONTENT_OCTETS
+from twisted_mta.session.body import PIECE_OCTETS
 from twisted_mta.smtp.actions import LineBroken
 from twisted_mta.smtp.transaction import TransactionEnd
 
@@ -43,7 +43,7 @@ class PiecesTests(ShellTestCase):
         """No more than two pieces are ever read ahead; the rest waits until they have left."""
         content = PiecewiseContent([CHUNK] * 100)
         self.ask_for(content)
-        per_piece = -(-CONTENT_OCTETS // (len(CHUNK) + 900))
+        per_piece = -(-PIECE_OCTETS // (len(CHUNK) + 900))
         self.assertEqual(content.given, 2 * per_piece)
         self.transport.drain(len(self.transport.unsent) - 1)
         self.assertEqual(content.given, 2 * per_piece)
@@ -132,5 +132,5 @@ class MemoryTests(ShellTestCase):
     def test_fifty_megabytes(self) -> None:
         """Fifty megabytes need the room of a few pieces more than one chunk does; a piece is less than two chunks."""
         small, large = self.peak(1), self.peak(800)
-        self.assertLess(large - small, 10 * CONTENT_OCTETS)
-        self.assertLess(self.transport.peak_unsent, 4 * CONTENT_OCTETS)
+        self.assertLess(large - small, 10 * PIECE_OCTETS)
+        self.assertLess(self.transport.peak_unsent, 4 * PIECE_OCTETS)

@@ -17,10 +17,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_mta.content.failures import ContentFailedError
 from twisted_mta.delivery.dial import DialError
 from twisted_mta.delivery.factory import DestinationFactory, SessionParts
 from twisted_mta.delivery.hand_over import HandOverError, OtherTransport
-from twisted_mta.delivery.recipients import RecipientLedger, ReportingRules
+from twisted_mta.delivery.outgoing import Outgoing, OutgoingRules, RefusedHereError
+from twisted_mta.delivery.recipients import NO_RELAY, RecipientLedger, ReportingRules
 from twisted_mta.delivery.witness import Witnesses
 from twisted_mta.interfaces import ContentError, CorruptContentError, IDeliveryAgent, IMessageContent, IStatusReporter
 from twisted_mta.model import events
@@ -40,6 +42,7 @@ from twisted_mta.smtp.greeting import Occasion
 MAIL_LOOPS = "5.4.6"
 NO_HOST = DsnStatus("4.3.0", "server unavailable or unable to receive mail")
 UNFORESEEN = DsnStatus("4.3.0", "mail system error in delivery")
+UNREADABLE = DsnStatus("5.3.0", "unreadable mail queue entry")
 CANCELLED = DsnStatus("4.3.0", "delivery was ended before it was complete")
 _MICROSECONDS = 1_000_000
 
@@ -57,6 +60,7 @@ class AgentParts:
         now: the time in microseconds since the epoch.
         witnesses: who overhears sessions; None: nobody.
         best_mx_transport: takes mail whose best mail exchanger is this machine; None: it is returned.
+        outgoing: what of a request goes out; None: all, as it is.
     """
 
     sessions: SessionParts
@@ -67,6 +71,7 @@ class AgentParts:
     now: Callable[[], int]
     witnesses: Witnesses | None = None
     best_mx_transport: OtherTransport | None = None
+    outgoing: OutgoingRules | None = None
 
 
 @implementer(IDeliveryAgent)
@@ -96,7 +101,7 @@ class _Delivery:
     ) -> None:
         self._parts = parts
         self._request = request
-        self._content = content
+        self._outgoing = Outgoing(request, content)
         self._emit = parts.sessions.emit
         self._ledger = RecipientLedger(request, reporter, parts.rules, self._emit, parts.now)
         self._witness = parts.witnesses.to(request) if parts.witnesses else None
@@ -107,7 +112,17 @@ class _Delivery:
         """Do it all."""
         ledger = self._ledger
         try:
+            if self._parts.outgoing is not None:
+                self._outgoing = await self._parts.outgoing.prepare(self._request, self._outgoing.content)
             await self._try_destinations()
+        except RefusedHereError as refused:
+            self._give_up(refused.why, Scope.MESSAGE, refused.relay)
+        except ContentFailedError as failed:
+            self._give_up(failed.why, Scope.MESSAGE)
+        except CorruptContentError:
+            self._give_up(UNREADABLE, Scope.MESSAGE)
+        except ContentError as error:
+            self._give_up(_cannot_read(error), Scope.MESSAGE)
         except CancelledError:
             self._give_up(CANCELLED, Scope.MESSAGE)
         except Exception:  # noqa: BLE001 - the one place where the unforeseen is contained: it defers the mail
@@ -116,9 +131,10 @@ class _Delivery:
             self._give_up(UNFORESEEN, Scope.MESSAGE)
         return await ledger.final_status()
 
-    def _give_up(self, why: DsnStatus, scope: Scope) -> None:
+    def _give_up(self, why: DsnStatus, scope: Scope, relay: str = NO_RELAY) -> None:
         """Nobody else will be asked."""
         self._ledger.end_session()
+        self._ledger.begin_session(relay)
         self._ledger.last_host = True
         if self._ledger.remaining:
             self._ledger.fail(why, scope)
@@ -209,7 +225,7 @@ class _Delivery:
 
     async def _use(self, session: Session, walk: CandidateWalk) -> bool:
         """Offer the message to one server; whether the session came to its normal end."""
-        ledger, request = self._ledger, self._request
+        ledger, request, outgoing = self._ledger, self._request, self._outgoing
         age = (self._parts.now() - request.stats.incoming_arrival) / _MICROSECONDS
         try:
             rebuff = await session.greet(Occasion(request.queue_id, age))
@@ -221,11 +237,21 @@ class _Delivery:
             walk.count_session()
             ledger.last_host = self._is_last_destination and walk.is_last
             ledger.server_has_dsn(session.welcome.capabilities.offers(Feature.DSN))
-            return await session.transact(request, ledger.remaining, self._content, ledger.take)
+            recipients = outgoing.addressed(ledger.remaining)
+            return await session.transact(outgoing.request, recipients, outgoing.content, ledger.take)
         except ConnectionBrokenError as broken:
             ledger.fail(broken.why(session.peer), Scope.SITE)
         except CorruptContentError:
-            ledger.fail(DsnStatus("5.3.0", "unreadable mail queue entry"), Scope.MESSAGE)
+            ledger.fail(UNREADABLE, Scope.MESSAGE)
         except ContentError as error:
-            self._give_up(DsnStatus("4.3.0", f"cannot read message content: {error}"), Scope.MESSAGE)
+            self._give_up(_cannot_read(error), Scope.MESSAGE)
+        except ContentFailedError as failed:
+            if failed.why.is_hard:
+                ledger.fail(failed.why, Scope.MESSAGE)
+            else:
+                self._give_up(failed.why, Scope.MESSAGE)
         return False
+
+
+def _cannot_read(error: ContentError) -> DsnStatus:
+    return DsnStatus("4.3.0", f"cannot read message content: {error}")

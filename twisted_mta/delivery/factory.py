@@ -13,6 +13,7 @@ from twisted_mta.delivery.dial import Dialer, DialError
 from twisted_mta.model import events
 from twisted_mta.model.events import Emit
 from twisted_mta.routing.candidates import Candidate
+from twisted_mta.session.content_rules import PLAIN, ContentRules
 from twisted_mta.session.limits import TimeLimits
 from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.protocol import DialogProtocol
@@ -34,6 +35,7 @@ class SessionParts:
         clock: the time.
         emit: takes what is to be logged.
         tables: what sessions ask; None: nothing.
+        content: how content is treated.
     """
 
     dialog: DialogSettings
@@ -43,6 +45,7 @@ class SessionParts:
     clock: IReactorTime
     emit: Emit
     tables: SessionTables | None = None
+    content: ContentRules = PLAIN
 
 
 class DestinationFactory(ClientFactory[DialogProtocol]):
@@ -104,6 +107,7 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         assert peer is not None
         protocol = DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)
         protocol.ear = self._ear
+        protocol.content_rules = parts.content
         if parts.tables is not None:
             protocol.ask(parts.tables)
         return protocol

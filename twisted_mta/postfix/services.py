@@ -13,6 +13,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted_mta.config.settings import Settings
 from twisted_mta.interfaces import TableError
 from twisted_mta.ipc.client import PersistentClient, Service, ServiceClient
+from twisted_mta.ipc.rewrite import RewriteService
 from twisted_mta.ipc.version import Greeting, PostfixVersion
 from twisted_mta.model.events import Emit
 from twisted_mta.postfix.flush import DomainMatch, FlushService
@@ -23,6 +24,9 @@ from twisted_mta.postfix.verify import VerifyService
 from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import EXACT
 from twisted_mta.tables.table_set import TableSet
+
+REWRITE_SECONDS = 100.0
+"""How long one question to trivial-rewrite(8) may take: a server waits meanwhile. Postfix waits up to ipc_timeout, an hour."""
 
 _STATUS = (b"status",)
 
@@ -85,6 +89,13 @@ class PrivateServices:
         client = self._one_shot(cleanup, min(LONGEST_WAIT, settings.ipc_timeout))
         return PostmasterNotices(notices, client, self._reactor, self._emit)
 
+    def rewriting(self) -> RewriteService:
+        """trivial-rewrite(8), which makes addresses canonical."""
+        settings = self._settings
+        path = f"private/{settings.rewrite_service_name}"
+        client = self._persistent(Service(path, Greeting.REWRITE), min(REWRITE_SECONDS, settings.ipc_timeout))
+        return RewriteService(path, client, self._reactor, self._emit)
+
     def best_mx_transport(self) -> PrivateTransport | None:
         """The transport of best_mx_transport; None: there is none."""
         name, _, nexthop = self._settings.best_mx_transport.partition(":")
@@ -108,14 +119,14 @@ class PrivateServices:
         seconds = seconds or self._settings.ipc_timeout
         return ServiceClient(service, self._endpoint(service), self._version, self._reactor, timeout_seconds=seconds)
 
-    def _persistent(self, service: Service) -> PersistentClient:
+    def _persistent(self, service: Service, seconds: float | None = None) -> PersistentClient:
         settings = self._settings
         return PersistentClient(
             service,
             self._endpoint(service),
             self._version,
             self._reactor,
-            timeout_seconds=settings.ipc_timeout,
+            timeout_seconds=seconds or settings.ipc_timeout,
             idle_seconds=settings.ipc_idle,
             ttl_seconds=settings.ipc_ttl,
         )

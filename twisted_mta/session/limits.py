@@ -61,6 +61,11 @@ class Deadline:
         self._since = now
         self.at = now + (self._budget if self._limits.per_request else self._limit)
 
+    def go_on(self, now: float) -> None:
+        """Wait further, after a `stop`, in the same phase."""
+        self._since = now
+        self.at = now + (self._budget if self._limits.per_request else self._limit)
+
     def progress(self, now: float) -> None:
         """Octets were read, or written outside of the content: without deadlines for whole requests the time starts anew."""
         if self.at is not None and not self._limits.per_request:

@@ -9,7 +9,7 @@ Sources: RFC 5321 section 4.5.3.2 (time limits); RFC 2920; twisted.internet.prot
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 from typing import Protocol as StructuralType
@@ -20,10 +20,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_mta.content.encode import DataEncoder
 from twisted_mta.interfaces import IMessageContent, TableError
 from twisted_mta.model import events
 from twisted_mta.model.events import Emit
+from twisted_mta.session.body import Body
+from twisted_mta.session.content_rules import PLAIN
 from twisted_mta.session.filtering import FilteredLines
 from twisted_mta.session.limits import Deadline, TimeLimits
 from twisted_mta.session.overhearing import Ear
@@ -64,9 +65,6 @@ Sink = Callable[[Finding], None]
 UNREAD_REPLIES_LIMIT = 1000
 """A server that is so many replies ahead is cut off; no group of commands is as long."""
 
-CONTENT_OCTETS = 65536
-"""The content goes out in pieces of about this size, the next one when the last has left."""
-
 _QUIT_OCTETS = len(b"QUIT\r\n")
 _SHOWN_CHARACTERS = 100  # of a garbage line, in the log
 
@@ -99,6 +97,7 @@ class DialogProtocol(Protocol):
         troubles: the errors seen so far that the postmaster may want to hear of.
         ear: hears what is said; None: nobody listens.
         tables: what dialogs ask; set by `ask`.
+        content_rules: how content is treated.
     """
 
     def __init__(
@@ -119,6 +118,7 @@ class DialogProtocol(Protocol):
         self.troubles = ErrorClass.NONE
         self.ear: Ear | None = None
         self.tables = NO_TABLES
+        self.content_rules = PLAIN
         self._settings = settings
         self._line_limit = line_limit
         self._clock = clock
@@ -143,8 +143,8 @@ class DialogProtocol(Protocol):
         self._queue_id = ""
         self._awaiting: Phase | None = None
         self._content: IMessageContent | None = None
-        self._chunks: Iterator[bytes] | None = None
-        self._encoder: DataEncoder | None = None
+        self._body: Body | None = None
+        self._body_waits: Deferred[Any] | None = None
         self._content_error: Exception | None = None
 
     @property
@@ -225,7 +225,7 @@ class DialogProtocol(Protocol):
                     if self.ear is not None:
                         self.ear.said(data)
                 elif kind is SendContent:
-                    self._begin_content()
+                    self._begin_content(cast(SendContent, action))
                     return
                 elif kind is Note:
                     self._emit(cast(Note, action).event)
@@ -277,7 +277,8 @@ class DialogProtocol(Protocol):
 
     def _cancelled(self, _: Deferred[Any]) -> None:
         dialog = self._dialog
-        self._dialog = self._sink = self._finished = self._awaiting = self._content = self._chunks = None
+        self._dialog = self._sink = self._finished = self._awaiting = self._content = None
+        self._stop_content()
         if dialog is not None:
             dialog.close()
         if self._pause is not None:
@@ -308,7 +309,7 @@ class DialogProtocol(Protocol):
         """Turn octets into replies, and go on where one was awaited."""
         if self._input_over:
             return
-        if self._chunks is None:
+        if self._body is None:
             # What a server says while it should listen buys it no time.
             self._deadline.progress(self._clock.seconds())
         if self.ear is None and self._filtered is None and self._assembler.is_idle and not self._lines.has_leftover:
@@ -381,7 +382,7 @@ class DialogProtocol(Protocol):
 
     def _comes_early(self) -> bool:
         """An answer to the dot cannot come while the content, or anything before QUIT, still waits here."""
-        return self._chunks is not None or self._wire.unsentOctets() > self._may_wait
+        return self._body is not None or self._wire.unsentOctets() > self._may_wait
 
     def _take_garbage(self, line: str) -> None:
         self._garbage_came = True
@@ -462,8 +463,8 @@ class DialogProtocol(Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._chunks is not None:
-            self._chunks = None
+        if self._body is not None:
+            self._stop_content()
             self._resume(error=ConnectionBrokenError(Breakage.LOST, phases.CONTENT))
         else:
             self._serve()
@@ -491,7 +492,7 @@ class DialogProtocol(Protocol):
             return
         self._deadline.stop(self._clock.seconds())
         phase, self._awaiting = self._awaiting, None
-        if self._chunks is not None:
+        if self._body is not None:
             self._wire.unregisterProducer()
             self._stop_content()
             phase = phases.CONTENT
@@ -503,33 +504,35 @@ class DialogProtocol(Protocol):
 
     def wrote(self, octets: int) -> None:
         """The transport has passed octets on to the system."""
-        if self._chunks is not None:
+        if self._body is not None:
             self._deadline.wrote_content(octets, self._clock.seconds())
         else:
             self._deadline.progress(self._clock.seconds())
 
     # ---- content ----
 
-    def _begin_content(self) -> None:
+    def _begin_content(self, action: SendContent) -> None:
         assert self._content is not None
         self._flush()
         self._distrust_unread_replies()
         if self._lost:
             self._resume(error=ConnectionBrokenError(Breakage.LOST, phases.CONTENT))
             return
-        self._chunks = self._content.chunks()
-        self._encoder = DataEncoder(self._line_limit)
+        chunks = self.content_rules.treat(self._content.chunks(), self._queue_id, self._emit, convert=action.convert)
+        self._body = Body(chunks, self._line_limit)
         if self._write_content():
             self._end_content()
             return
         # Only what does not fit into the first piece needs to be told when to go on.
         self._deadline.start(phases.CONTENT, self._clock.seconds())
+        if self._body_waits is not None:
+            self._deadline.stop(self._clock.seconds())
         self._arm()
         self._wire.registerProducer(self, streaming=False)
 
     def resumeProducing(self) -> None:
         """The last piece of the content has left: write the next one."""
-        if self._chunks is not None and self._write_content():
+        if self._body is not None and self._body_waits is None and self._write_content():
             self._wire.unregisterProducer()
             self._end_content()
 
@@ -538,34 +541,46 @@ class DialogProtocol(Protocol):
 
     def _write_content(self) -> bool:
         """Write a piece of the content; True if it was the last one, or the content is at fault."""
-        chunks, encoder = self._chunks, self._encoder
-        assert chunks is not None and encoder is not None
-        size, pieces = 0, []
+        body = self._body
+        assert body is not None
         try:
-            for chunk in chunks:
-                encoded = encoder.feed(chunk)
-                pieces.append(encoded)
-                size += len(encoded)
-                if size >= CONTENT_OCTETS:
-                    break
-            else:
-                pieces.append(encoder.finish())
-                # It leaves together with the dot and QUIT.
-                self._output.append(b"".join(pieces))
-                return True
+            piece = body.next_piece()
+        except TableError:
+            self._content_error = ConnectionBrokenError(Breakage.LOCAL_ERROR, phases.CONTENT)
+            return True
         except Exception as error:  # noqa: BLE001 - a message that cannot be read must end the dialog, whatever the reason
             self._content_error = error
             return True
-        self._wire.write(b"".join(pieces))
+        if isinstance(piece, Deferred):
+            # The server is not to blame for the time that a table takes.
+            self._body_waits = piece
+            self._deadline.stop(self._clock.seconds())
+            piece.addCallback(self._go_on_with_content)
+            return False
+        if body.is_over:
+            # It leaves together with the dot and QUIT.
+            self._output.append(piece)
+            return True
+        self._wire.write(piece)
         return False
 
+    def _go_on_with_content(self, _: object) -> None:
+        if self._body_waits is not None:
+            self._body_waits = None
+            self._deadline.go_on(self._clock.seconds())
+            self._arm()
+            self.resumeProducing()
+
     def _end_content(self) -> None:
-        encoder, error = self._encoder, self._content_error
+        body, error = self._body, self._content_error
         self._stop_content()
         self._deadline.stop(self._clock.seconds())
-        if encoder is not None and encoder.broke_line and self._sink is not None:
+        if body is not None and body.broke_line and self._sink is not None:
             self._sink(LineBroken(self._line_limit))
         self._resume(error=error)
 
     def _stop_content(self) -> None:
-        self._chunks = self._encoder = self._content_error = None
+        waits = self._body_waits
+        self._body = self._body_waits = self._content_error = None
+        if waits is not None:
+            waits.cancel()

@@ -74,7 +74,13 @@ class AwaitReply:
 
 @dataclass(frozen=True, slots=True)
 class SendContent:
-    """Send the content of the message, up to the dot that ends it; the dot is the dialog's."""
+    """Send the content of the message, up to the dot that ends it; the dot is the dialog's.
+
+    Attributes:
+        convert: whether it must be made 7bit for this server.
+    """
+
+    convert: bool = False
 
 
 @dataclass(frozen=True, slots=True)

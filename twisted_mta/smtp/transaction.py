@@ -258,7 +258,7 @@ class Transaction:
     def _send_content(self) -> Dialog[bool]:
         """Send the content; True if the connection was lost, and a refusal was its last word."""
         try:
-            yield SendContent()
+            yield SendContent(commands.needs_downgrade(self._request, self._capabilities, self._settings))
         except ConnectionBrokenError as broken:
             if broken.breakage is not Breakage.LOST:
                 raise

@@ -1,0 +1,69 @@
+"""The content of one message as it goes over the wire, piece by piece.
+
+At most one piece of about PIECE_OCTETS is held, however large the message is.
+
+Flow: protocol.py makes one for SendContent, and asks for the next piece when the last one has left.
+Sources: RFC 5321 sections 4.5.2 and 4.5.3.1.6.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from twisted_mta.content.encode import DataEncoder
+
+PIECE_OCTETS = 65536
+"""The content goes out in pieces of about this size."""
+
+
+class Body:
+    """The content on its way.
+
+    Attributes:
+        is_over: whether the last piece has been given.
+    """
+
+    def __init__(self, chunks: Iterator[bytes | Deferred[Any]], line_limit: int) -> None:
+        """Prepare.
+
+        Args:
+            chunks: as those of IMessageContent; a Deferred among them must fire before the next one is there.
+            line_limit: octets of a line (smtp_line_length_limit).
+        """
+        self.is_over = False
+        self._chunks = chunks
+        self._encoder = DataEncoder(line_limit)
+        self._pieces: list[bytes] = []
+        self._octets = 0
+
+    @property
+    def broke_line(self) -> bool:
+        """Whether a line had to be broken."""
+        return self._encoder.broke_line
+
+    def next_piece(self) -> bytes | Deferred[Any]:
+        """The next piece of the content, without the dot that ends it.
+
+        Returns:
+            A Deferred if something must be waited for first; call again when it has fired.
+
+        Raises:
+            ContentError, ContentFailedError, TableError: the content cannot go on.
+        """
+        pieces, feed = self._pieces, self._encoder.feed
+        for chunk in self._chunks:
+            if isinstance(chunk, Deferred):
+                return chunk
+            encoded = feed(chunk)
+            pieces.append(encoded)
+            self._octets += len(encoded)
+            if self._octets >= PIECE_OCTETS:
+                break
+        else:
+            pieces.append(self._encoder.finish())
+            self.is_over = True
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._octets = 0
+        return piece
