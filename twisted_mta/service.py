@@ -53,6 +53,10 @@ SETTLING_SECONDS = 1.0
 """A file that is younger may be just being written: what is wrong with it does not count yet."""
 
 
+UNLOGGED_LIMIT = 1000
+"""So many events of the start are kept until there is a log."""
+
+
 class PostfixService(Service):
     """What the service has in common, as one process, as supervisor and as worker."""
 
@@ -68,11 +72,14 @@ class PostfixService(Service):
         self._loader = GenerationLoader(options, reactor, self.emit)
         self._generation: Generation | None = None
         self._log: LogWriter | None = None
+        self._unlogged: list[Event] = []
 
     def emit(self, event: Event) -> None:
-        """Log an event."""
+        """Log an event; what happens before there is a log waits for it."""
         if self._log is not None and self._generation is not None:
             self._log.write(*line_of(event, self._generation.style))
+        elif len(self._unlogged) < UNLOGGED_LIMIT:
+            self._unlogged.append(event)
 
     # ---- start ----
 
@@ -98,6 +105,7 @@ class PostfixService(Service):
             generation.problem and time.monotonic() < deadline and self._loader.stamp().age_seconds < SETTLING_SECONDS
         ):
             time.sleep(0.1)
+            self._unlogged.clear()
             generation = self._loader.load(master_cf=True)
         return generation
 
@@ -110,6 +118,9 @@ class PostfixService(Service):
         else:
             self._log = open_log(settings, self._options["protocol"], self._reactor)
             globalLogPublisher.addObserver(twisted_log_bridge(self._log))
+            unlogged, self._unlogged = self._unlogged, []
+            for event in unlogged:
+                self.emit(event)
         for text in generation.warnings:
             self.emit(ConfigurationWarning(text))
         if generation.problem:
