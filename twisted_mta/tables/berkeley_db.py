@@ -8,6 +8,8 @@ what is there. So each lookup sees whether the file was written to, under the lo
 """
 
 import os
+from collections.abc import Callable
+from fcntl import LOCK_UN, flock
 
 from berkeleydb import db
 from twisted.internet.defer import Deferred
@@ -17,12 +19,16 @@ from twisted_mta.interfaces import ILookupTable
 from twisted_mta.model.text import to_wire
 from twisted_mta.tables.files import OpenFile, open_database, open_file
 from twisted_mta.tables.locked import LockedTable, TrailingNull
-from twisted_mta.tables.locks import FlockLock
+from twisted_mta.tables.locks import TRY_SHARED, FlockLock
 from twisted_mta.tables.opening import TableRequest
 
 _SUFFIX = ".db"
 _MOST_REOPENINGS = 5
 """Times that one lookup opens the file anew: more than one means that it was replaced just then."""
+
+
+class _ChangedError(Exception):
+    """The file has been written to."""
 
 
 class _Database:
@@ -31,10 +37,11 @@ class _Database:
     def __init__(self, file: OpenFile, kind: int) -> None:
         self.file = file
         self.lock = FlockLock(file.descriptor)
+        self._descriptor = file.descriptor
         self._kind = kind
         self._keys = TrailingNull()
-        self._environment: db.DBEnv | None = None
-        self._database: db.DB | None = None
+        self._parts: list[db.DB | db.DBEnv] = []
+        self._get: Callable[[bytes], bytes | None] | None = None
 
     def open(self) -> None:
         """Open the database; to be called with the lock held.
@@ -44,30 +51,47 @@ class _Database:
         """
         # Without an environment of its own, the library would read a DB_CONFIG in the current directory, and print on stderr.
         environment = db.DBEnv()
-        environment.open(os.path.dirname(self.file.path), db.DB_CREATE | db.DB_PRIVATE | db.DB_INIT_MPOOL)
-        self._environment = environment
         database = db.DB(environment)
-        database.open(self.file.path, dbtype=self._kind, flags=db.DB_RDONLY)
-        self._database = database
+        self._parts = [environment, database]
+        try:
+            directory = os.path.dirname(self.file.path)
+            environment.open(directory, db.DB_CREATE | db.DB_PRIVATE | db.DB_INIT_MPOOL)
+            database.open(self.file.path, dbtype=self._kind, flags=db.DB_RDONLY)
+        except db.DBError:
+            self._close_parts()
+            raise
+        self._get = database.get
 
     def find(self, key: bytes) -> str | None:
-        """Look up a key; to be called with the lock held.
+        """Look up a key.
 
         Raises:
+            BlockingIOError: there is a writer.
+            _ChangedError: there was a writer since the file was opened.
+            OSError: there can be no lock.
             DBError: the file is damaged.
         """
-        if self._database is None:
-            self.open()
-            assert self._database is not None
-        return self._keys.find(self._database.get, key)
+        descriptor = self._descriptor
+        flock(descriptor, TRY_SHARED)
+        try:
+            if self.file.content_changed():
+                raise _ChangedError
+            if self._get is None:
+                self.open()
+                assert self._get is not None
+            return self._keys.find(self._get, key)
+        finally:
+            flock(descriptor, LOCK_UN)
 
     def close(self) -> None:
         """Close all."""
-        for part in (self._database, self._environment):
-            if part is not None:
-                part.close()
-        self._database = self._environment = None
+        self._get = None
+        self._close_parts()
         self.file.close()
+
+    def _close_parts(self) -> None:
+        while self._parts:
+            self._parts.pop().close()
 
 
 @implementer(ILookupTable)
@@ -89,24 +113,24 @@ class BerkeleyDBTable(LockedTable):
         Raises:
             TableError: the file cannot be read; the Deferred fails with the same.
         """
-        wire = to_wire(key)
         try:
             for _ in range(_MOST_REOPENINGS):
-                database = self._database
-                if not database.lock.acquire():
-                    return self._later(key)
                 try:
-                    if not database.file.content_changed():
-                        return database.find(wire)
-                finally:
-                    database.lock.release()
-                self._database = _Database(open_file(database.file.path), self._kind)
-                database.close()
+                    return self._database.find(to_wire(key))
+                except BlockingIOError:
+                    return self._later(key)
+                except _ChangedError:
+                    self._reopen()
         except OSError as error:
             raise self._problem(key, f"open database {self._database.file.path}: {error.strerror}") from None
         except db.DBError as error:
             raise self._problem(key, f"error reading {self._database.file.path}: {_reason(error)}") from None
         raise self._problem(key, f"{self._database.file.path} changes all the time")
+
+    def _reopen(self) -> None:
+        old = self._database
+        self._database = _Database(open_file(old.file.path), self._kind)
+        old.close()
 
     def changed(self) -> bool:
         """Whether the file has been written to, removed or replaced; not before whoever writes it has finished."""

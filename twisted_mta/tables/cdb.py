@@ -10,6 +10,8 @@ file by a new one, so an open one stays as it was. It is read, not mapped: nothi
 
 import os
 import struct
+from collections.abc import Callable
+from functools import partial
 
 from zope.interface import implementer
 
@@ -28,6 +30,8 @@ _PROBE = 8 * _PAIR.size
 """Octets of slots that are read at a time: chains are short, as half of the slots are empty."""
 _USUAL_VALUE = 128
 """Octets of a value that are read along with the key."""
+_LARGEST_IN_MEMORY = 2**24
+"""Octets of a file that is read into memory as a whole."""
 _LARGEST_VALUE = 2**24
 """Octets of a value: more cannot be meant."""
 
@@ -61,6 +65,7 @@ class CdbTable:
         self._emit = request.context.emit
         self._file = file
         self._keys = TrailingNull()
+        self._some = _reader(file)
         numbers = _HEADER.unpack(self._read(_HEADER.size, 0))
         self._tables = list(zip(numbers[::2], numbers[1::2], strict=True))
         self.changed = file.changed
@@ -108,7 +113,7 @@ class CdbTable:
     def _value(self, position: int, key: bytes) -> bytes | None:
         """The value of a record if it has this key."""
         head = _PAIR.size + len(key)
-        record = os.pread(self._file.descriptor, head + _USUAL_VALUE, position)
+        record = self._some(head + _USUAL_VALUE, position)
         if len(record) < _PAIR.size:
             raise _DamagedError
         key_length, value_length = _PAIR.unpack_from(record)
@@ -121,10 +126,19 @@ class CdbTable:
         return self._read(value_length, position + head)
 
     def _read(self, octets: int, position: int) -> bytes:
-        data = os.pread(self._file.descriptor, octets, position)
+        data = self._some(octets, position)
         if len(data) != octets:
             raise _DamagedError
         return data
+
+
+def _reader(file: OpenFile) -> Callable[[int, int], bytes]:
+    """What reads so many octets from a position, fewer at the end of the file."""
+    size = os.fstat(file.descriptor).st_size
+    if size > _LARGEST_IN_MEMORY:
+        return partial(os.pread, file.descriptor)
+    data = os.pread(file.descriptor, size, 0)
+    return lambda octets, position: data[position : position + octets]
 
 
 def open_cdb(request: TableRequest) -> CdbTable:

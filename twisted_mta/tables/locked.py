@@ -29,10 +29,10 @@ class TrailingNull:
     postmap(1) makes tables with it or without, other programs often the other way.
     """
 
-    __slots__ = ("_endings",)
+    __slots__ = ("_ending",)
 
     def __init__(self) -> None:
-        self._endings: tuple[bytes, ...] = (NULL, b"")
+        self._ending: bytes | None = None
 
     def find(self, get: Callable[[bytes], bytes | None], key: bytes) -> str | None:
         """Look up a key, and cut the value at its first null character.
@@ -41,13 +41,15 @@ class TrailingNull:
             get: looks up exactly what it is given.
             key: the key alone.
         """
-        for ending in self._endings:
+        value = self._try_both(get, key) if self._ending is None else get(key + self._ending)
+        return None if value is None else to_text(value.partition(NULL)[0])
+
+    def _try_both(self, get: Callable[[bytes], bytes | None], key: bytes) -> bytes | None:
+        for ending in (NULL, b""):
             value = get(key + ending)
             if value is not None:
-                if len(self._endings) > 1:
-                    self._endings = (ending,)
-                end = value.find(NULL)
-                return to_text(value if end < 0 else value[:end])
+                self._ending = ending
+                return value
         return None
 
 

@@ -13,6 +13,7 @@ import struct
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from fcntl import LOCK_UN, flock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -24,6 +25,8 @@ LONGEST_WAIT_AT_OPEN_SECONDS = 10.0
 """How long opening may keep the process waiting."""
 
 _POLL_SECONDS = 0.05
+TRY_SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
+"""The operation of flock(2) that shares a lock with other readers, or fails with BlockingIOError."""
 
 
 class LockTimeoutError(OSError):
@@ -85,14 +88,14 @@ class FlockLock(SharedLock):
             OSError: there can be no lock.
         """
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            flock(self._descriptor, TRY_SHARED)
         except BlockingIOError:
             return False
         return True
 
     def release(self) -> None:
         """Give the lock back."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        flock(self._descriptor, LOCK_UN)
 
 
 class FcntlLock(SharedLock):

@@ -44,41 +44,55 @@ class Test:
         try:
             return self.pattern.test(subject) != self.negated
         except PatternError as error:
-            self.warn(f"{self.place}: {error}")
+            self.tell(error)
             return None
 
+    def tell(self, error: PatternError) -> None:
+        """Say that there is no telling."""
+        self.warn(f"{self.place}: {error}")
 
-@dataclass(slots=True)
+
 class ConstantRule:
-    """A rule whose text has no groups; all tests must be passed."""
+    """A rule whose text has no groups; there may be one more test."""
 
-    tests: Sequence[Test]
-    text: str
+    __slots__ = ("_further", "_matches", "_negated", "_test", "_text")
+
+    def __init__(self, test: Test, further: Sequence[Test], text: str) -> None:
+        self._matches = test.pattern.test
+        self._negated = test.negated
+        self._test = test
+        self._further = further
+        self._text = text
 
     def __call__(self, subject: bytes) -> str | None:
         """The text if all tests are passed."""
-        for test in self.tests:
+        # Here, not in the test: this runs for every rule and every line of a message.
+        try:
+            if self._matches(subject) == self._negated:
+                return None
+        except PatternError as error:
+            self._test.tell(error)
+            return None
+        for test in self._further:
             if not test(subject):
                 return None
-        return self.text
+        return self._text
 
 
 @dataclass(slots=True)
 class GroupsRule:
     """A rule whose text has groups of its pattern; there may be one more test."""
 
-    pattern: Pattern
+    first: Test
     further: Sequence[Test]
     replacement: Replacement
-    place: str
-    warn: Warn
 
     def __call__(self, subject: bytes) -> str | None:
         """The text with its groups filled in, if the pattern matches and the further tests are passed."""
         try:
-            groups = self.pattern.search(subject)
+            groups = self.first.pattern.search(subject)
         except PatternError as error:
-            self.warn(f"{self.place}: {error}")
+            self.first.tell(error)
             return None
         if groups is None or not all(test(subject) for test in self.further):
             return None
@@ -157,8 +171,8 @@ class _RuleReader:
         first, *further = tests
         replacement = self._replacement(text, first)
         if not replacement.groups:
-            return ConstantRule(tests, replacement.constant)
-        return GroupsRule(first.pattern, further, replacement, self._place, self._warn)
+            return ConstantRule(first, further, replacement.constant)
+        return GroupsRule(first, further, replacement)
 
     def block(self) -> Block:
         """Read the condition behind ``if``.
