@@ -118,11 +118,11 @@ prepare() {
     fi
 }
 
-# run_environment NAME: run it, with its output shown and kept in $logs/NAME.
+# run_environment NAME [ARGUMENT...]: run it, with its output shown and kept in $logs/NAME.
 run_environment() {
     heading "$1"
     timeout --kill-after=20 "${TWISTED_MTA_TIME_LIMIT:-1200}" \
-        "$work/tools/bin/tox" run --workdir "$work" --colored no -e "$1" </dev/null 2>&1 | tee "$logs/$1"
+        "$work/tools/bin/tox" run --workdir "$work" --colored no -e "$1" ${2:+--} "${@:2}" </dev/null 2>&1 | tee "$logs/$1"
     return "${PIPESTATUS[0]}"
 }
 

@@ -11,7 +11,7 @@ from docs.generate import pages
 
 ROOT = Path(__file__).resolve().parents[1]
 
-CODE = ("twisted_mta", "twisted", "tests", "benchmarks", "docs")
+CODE = ("twisted_mta", "twisted", "tests", "benchmarks", "fuzz", "docs")
 """The folders whose Python files may cite an RFC."""
 
 NOT_UNIT_TESTS = {"tests.interop", "tests.scenarios"}

@@ -130,7 +130,9 @@ class DialogProtocol(Protocol):
         self._output: list[bytes] = []
         self._replies: deque[Reply] = deque()
         self._may_wait = 0  # so many unsent octets do not make a reply come too early
-        self._garbage_came = False
+        self._garbage: deque[str] = deque()  # lines that have not been told of
+        self._garbage_counts: deque[int] = deque()  # how many of them belong to each garbled reply
+        self._garbage_came = 0  # how many belong to the reply that is not complete
         self._input_over = False
         self._ended_by = Breakage.LOST  # if the input is over
         self._lost = False
@@ -377,6 +379,9 @@ class DialogProtocol(Protocol):
         if self._filtered is None and self._comes_early():
             reply = replace(reply, early=True)
         self._replies.append(reply)
+        if reply.garbled:
+            self._garbage_counts.append(self._garbage_came)
+            self._garbage_came = 0
         if self.ear is not None:
             self.ear.completed()
 
@@ -385,14 +390,22 @@ class DialogProtocol(Protocol):
         return self._body is not None or self._wire.unsentOctets() > self._may_wait
 
     def _take_garbage(self, line: str) -> None:
-        self._garbage_came = True
-        if not self.pipelining:
-            return
+        """It is told when it is read: only then is it known whether commands are pipelined."""
+        self._garbage_came += 1
+        self._garbage.append(line[:_SHOWN_CHARACTERS])
+        if len(self._garbage) > UNREAD_REPLIES_LIMIT:
+            self._end_of_patience()
+
+    def _read_garbage(self, count: int) -> None:
+        self.troubles |= ErrorClass.PROTOCOL
         settings, peer = self._settings, self.peer
-        shown = line[:_SHOWN_CHARACTERS]
-        self._emit(events.GarbageReply(self._queue_id, settings.protocol_word, peer.relay, shown))
-        if settings.helpful:
-            self._emit(events.PipeliningAdvice(peer.address, settings.discard_maps))
+        for _ in range(count):
+            shown = self._garbage.popleft()
+            if not self.pipelining:
+                continue
+            self._emit(events.GarbageReply(self._queue_id, settings.protocol_word, peer.relay, shown))
+            if settings.helpful:
+                self._emit(events.PipeliningAdvice(peer.address, settings.discard_maps))
 
     def _end_of_patience(self) -> None:
         """What comes from this server has no end: read no more of it."""
@@ -432,7 +445,7 @@ class DialogProtocol(Protocol):
         """The first of the replies that are there."""
         reply = self._replies.popleft()
         if reply.garbled:
-            self.troubles |= ErrorClass.PROTOCOL
+            self._read_garbage(self._garbage_counts.popleft())
         if self.ear is not None:
             self.ear.read()
         return reply
@@ -440,7 +453,8 @@ class DialogProtocol(Protocol):
     def _breakage(self, how: Breakage, phase: Phase) -> ConnectionBrokenError:
         """What ends a dialog that waits for a reply; a part of the reply may have come."""
         if self._garbage_came:
-            self.troubles |= ErrorClass.PROTOCOL
+            self._read_garbage(self._garbage_came)
+            self._garbage_came = 0
         if self.ear is not None:
             self.ear.read()
         return ConnectionBrokenError(how, phase)
