@@ -152,6 +152,18 @@ class GenerationTests(SynchronousTestCase):
         self.write("master_service_disable = agent/unix", master_cf="agent unix - - n - - smtp\n")
         loader.refuse_if_master_serves(loader.load(master_cf=True).settings)
 
+    def test_chroot(self) -> None:
+        """What our entry says about the root directory decides where absolute paths of sockets begin."""
+        for field, level, chroot in (("y", "3.6", True), ("n", "0", False), ("-", "3.6", False), ("-", "0", True)):
+            self.write(f"compatibility_level = {level}", master_cf=f"agent unix - - {field} - - lmtp\n")
+            generation = self.loader().load(master_cf=True)
+            assert isinstance(generation.agent, DeliveryAgent), generation.problem
+            self.assertIs(generation.agent.parts.sessions.dialer.settings.chroot, chroot, (field, level))
+        self.write(master_cf="agent unix - - y - - spawn user=x argv=y\n")
+        generation = self.loader().load(master_cf=True)
+        assert isinstance(generation.agent, DeliveryAgent), generation.problem
+        self.assertFalse(generation.agent.parts.sessions.dialer.settings.chroot)
+
     def test_notices_changes(self) -> None:
         """A changed main.cf makes a generation old."""
         loader = self.loader()

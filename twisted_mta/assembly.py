@@ -128,6 +128,7 @@ def build_agent(
     flags: str = "",
     notices: Notices | None = None,
     best_mx_transport: OtherTransport | None = None,
+    chroot: bool = False,
     rewrite: Rewrite | None = None,
 ) -> DeliveryAgent:
     """An engine for one configuration.
@@ -141,6 +142,7 @@ def build_agent(
         flags: letters, as in master.cf: D, O, R, X.
         notices: tells the postmaster of errors; None: nobody is told.
         best_mx_transport: takes mail that would loop; None: that is returned.
+        chroot: whether absolute paths of sockets begin at queue_directory.
         rewrite: completes addresses that generic maps have found; None: a simple rule does.
 
     Raises:
@@ -155,7 +157,7 @@ def build_agent(
         DialogSettings.from_settings(settings),
         TimeLimits.from_settings(settings),
         settings.smtp_line_length_limit,
-        Dialer(reactor, DialSettings.from_settings(settings, own)),
+        Dialer(reactor, DialSettings.from_settings(settings, own, chroot=chroot)),
         reactor,
         emit,
         SessionTables.from_settings(settings, tables),

@@ -201,6 +201,7 @@ class GenerationLoader:
                     flags=flags,
                     notices=services.notices(),
                     best_mx_transport=services.best_mx_transport(),
+                    chroot=self._is_chrooted(settings),
                     rewrite=services.rewriting(),
                 )
             except ConfigError as error:
@@ -243,6 +244,19 @@ class GenerationLoader:
         if entry is None or entry.program not in PROTOCOLS:
             return ServiceOptions()
         return read_options(entry.arguments)
+
+    def _is_chrooted(self, settings: Settings) -> bool:
+        """Whether our entry in master.cf is one that Postfix would run with queue_directory for its root."""
+        try:
+            entry = find_entry(
+                self._options.config_directory / "master.cf",
+                self._options["service"],
+                lambda text: None,
+                chroot_default=settings.compatibility_level < (1, 0, 0),
+            )
+        except ConfigError:
+            return False  # this has been told
+        return entry is not None and entry.program in PROTOCOLS and entry.chroot
 
     def refuse_if_master_serves(self, settings: Settings) -> None:
         """Demand that master(8) leaves the entry of our name alone: it owns the socket otherwise.

@@ -15,6 +15,7 @@ from tests.kit.short_path import socket_path
 from twisted_mta.config.settings import load_settings
 from twisted_mta.delivery.dial import Dialer, DialError, DialSettings, dial_error
 from twisted_mta.model.dsn import DsnStatus
+from twisted_mta.model.events import SocketNameTooLong
 from twisted_mta.routing.candidates import Candidate, Family, local_candidate
 from twisted_mta.routing.own_addresses import OwnAddresses
 
@@ -128,6 +129,30 @@ class ConnectionTests(DialTestCase):
         """A path that is longer than a socket address holds is a mistake in the configuration."""
         error = self.assertRaises(DialError, self.dial, local_candidate("client.test", "x" * 108), queue_directory="/")
         self.assertEqual(error.why, DsnStatus("4.3.5", "Server configuration error"))
+        self.assertEqual(error.event, SocketNameTooLong("x" * 108))
+
+    def test_long_directory(self) -> None:
+        """A long queue_directory leaves room for the path within it, where the service runs there."""
+        directory = os.path.join(os.path.abspath(self.mktemp()), "q" * 100)
+        os.makedirs(f"{directory}/private")
+        candidate = local_candidate("client.test", "private/lmtp")
+        self.assertRaises(DialError, self.dial, candidate, queue_directory=directory)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(directory)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("private/lmtp")
+            server.listen()
+            self.assertIsInstance(self.dial(candidate, queue_directory=directory), Listener)
+
+    def test_absolute_paths(self) -> None:
+        """They begin at the root, or with chroot at the queue directory (lmtp(8))."""
+        directory = os.path.dirname(socket_path(self))
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"{directory}/lmtp")
+            server.listen()
+            for path, chroot in ((f"{directory}/lmtp", False), ("/lmtp", True), ("//lmtp", True), ("lmtp", True)):
+                candidate = local_candidate("client.test", path)
+                self.assertIsInstance(self.dial(candidate, queue_directory=directory, chroot=chroot), Listener, path)
 
     def test_cancelled(self) -> None:
         """An attempt that is no longer wanted ends without a trace."""

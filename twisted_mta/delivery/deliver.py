@@ -76,7 +76,11 @@ class AgentParts:
 
 @implementer(IDeliveryAgent)
 class DeliveryAgent:
-    """Delivers requests, any number at a time."""
+    """Delivers requests, any number at a time.
+
+    Attributes:
+        parts: what deliveries share.
+    """
 
     def __init__(self, parts: AgentParts) -> None:
         """Set up.
@@ -84,13 +88,13 @@ class DeliveryAgent:
         Args:
             parts: what deliveries share.
         """
-        self._parts = parts
+        self.parts = parts
 
     def deliver(
         self, request: DeliveryRequest, content: IMessageContent, reporter: IStatusReporter
     ) -> Deferred[FinalStatus]:
         """Deliver a message to all recipients of a request, or record why not (IDeliveryAgent)."""
-        return Deferred.fromCoroutine(_Delivery(self._parts, request, content, reporter).run())
+        return Deferred.fromCoroutine(_Delivery(self.parts, request, content, reporter).run())
 
 
 class _Delivery:
@@ -213,6 +217,8 @@ class _Delivery:
 
     def _not_reached(self, error: DialError, *, is_local: bool) -> None:
         ledger = self._ledger
+        if error.event is not None:
+            self._emit(error.event)
         if error.reset:
             # The server took the connection before it reset it: that is a session, if a short one.
             lost = Breakage.LOST.value.format(namaddr=error.namaddr, doing=phases.GREETING.doing)

@@ -1,7 +1,8 @@
 """From a Candidate to a connected protocol, and from error numbers to the status of mail.
 
 Flow: delivery/factory.py dials one candidate after the other; delivery/connecting.py does the system calls.
-Sources: connect(2), bind(2); postconf(5) smtp_connect_timeout, smtp_bind_address, smtp_bind_address_enforce, tcp_windowsize.
+Sources: connect(2), bind(2), unix(7); postconf(5) smtp_connect_timeout, smtp_bind_address, smtp_bind_address_enforce,
+tcp_windowsize; lmtp(8) for what a path means.
 """
 
 import errno
@@ -18,6 +19,7 @@ from twisted.internet.protocol import Protocol
 from twisted_mta.config.settings import Settings
 from twisted_mta.delivery.connecting import Address, Attempt, serve_protocol
 from twisted_mta.model.dsn import DsnStatus
+from twisted_mta.model.events import Event, SocketNameTooLong
 from twisted_mta.routing.candidates import Candidate, Family
 from twisted_mta.routing.own_addresses import OwnAddresses
 
@@ -34,6 +36,7 @@ class DialError(Exception):
         bind_problem: why the local address could not be used; empty if that is not what failed.
         reset: whether the server took the connection, and reset it at once.
         namaddr: ``host[address]`` of the server.
+        event: what else there is to say.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class DialError(Exception):
         bind_problem: str = "",
         reset: bool = False,
         namaddr: str = "",
+        event: Event | None = None,
     ) -> None:
         """Keep the reason."""
         super().__init__(why.reason)
@@ -52,6 +56,7 @@ class DialError(Exception):
         self.bind_problem = bind_problem
         self.reset = reset
         self.namaddr = namaddr
+        self.event = event
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class DialSettings:
         bind_problem: for each family, what is wrong with the parameter.
         window_octets: size of the socket's buffers; 0: that of the system.
         queue_directory: where the path of a local socket begins.
+        chroot: whether that is so for absolute paths, too: our entry in master.cf says chroot=y.
     """
 
     time_limit: float | None = 30.0
@@ -73,10 +79,17 @@ class DialSettings:
     bind_problem: dict[Family, str] | None = None
     window_octets: int = 0
     queue_directory: str = "/"
+    chroot: bool = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, own: OwnAddresses) -> "DialSettings":
-        """Read the parameters; a malformed address becomes a problem of the connections that need it."""
+    def from_settings(cls, settings: Settings, own: OwnAddresses, *, chroot: bool = False) -> "DialSettings":
+        """Read the parameters; a malformed address becomes a problem of the connections that need it.
+
+        Args:
+            settings: the parameters.
+            own: the addresses of this machine.
+            chroot: what our entry in master.cf says.
+        """
         bind: dict[Family, str] = {}
         given: set[Family] = set()
         problems: dict[Family, str] = {}
@@ -104,6 +117,7 @@ class DialSettings:
             bind_problem=problems,
             window_octets=settings.tcp_windowsize,
             queue_directory=settings.queue_directory,
+            chroot=chroot,
         )
 
 
@@ -111,7 +125,11 @@ P = TypeVar("P", bound=Protocol)
 
 
 class Dialer:
-    """Makes connections."""
+    """Makes connections.
+
+    Attributes:
+        settings: how.
+    """
 
     def __init__(self, reactor: Any, settings: DialSettings) -> None:
         """Keep what every connection needs.
@@ -121,11 +139,11 @@ class Dialer:
             settings: how.
         """
         self._reactor = reactor
-        self._settings = settings
+        self.settings = settings
 
     def bind_enforced(self, family: Family) -> bool:
         """Whether a connection without the local address is not wanted."""
-        return family in self._settings.bind_enforced
+        return family in self.settings.bind_enforced
 
     def bind_address(self, family: Family) -> str | None:
         """The local address for a family.
@@ -133,10 +151,10 @@ class Dialer:
         Raises:
             DialError: the parameter cannot be used.
         """
-        problem = (self._settings.bind_problem or {}).get(family)
+        problem = (self.settings.bind_problem or {}).get(family)
         if problem:
             raise DialError(DsnStatus("4.3.5", problem), ends_all=True)
-        return (self._settings.bind or {}).get(family)
+        return (self.settings.bind or {}).get(family)
 
     def dial(self, candidate: Candidate, build_protocol: Callable[[], P], bind_address: str | None) -> Deferred[P]:
         """Make a connection.
@@ -165,21 +183,26 @@ class Dialer:
             connected.callback(protocol)
 
         connected: Deferred[P] = Deferred(lambda _: attempt.cancel())
-        attempt = Attempt(self._reactor, skt, address, self._settings.time_limit, done)
+        attempt = Attempt(self._reactor, skt, address, self.settings.time_limit, done)
         attempt.start()
         return connected
 
     def _address(self, candidate: Candidate) -> Address:
         if candidate.family is not Family.LOCAL:
             return candidate.address, candidate.port
-        path = os.path.join(self._settings.queue_directory, candidate.path)
-        if len(os.fsencode(path)) > _SUN_PATH_OCTETS:
-            raise DialError(DsnStatus("4.3.5", "Server configuration error"))
-        return path
+        settings = self.settings
+        directory, path = settings.queue_directory, candidate.path
+        whole = os.path.join(directory, path.lstrip("/") if settings.chroot else path)
+        if _fits(whole):
+            return whole
+        # The service runs in queue_directory, as Postfix's agents do: from there the way is shorter.
+        if _fits(path) and not path.startswith("/") and _runs_in(directory):
+            return path
+        raise DialError(DsnStatus("4.3.5", "Server configuration error"), event=SocketNameTooLong(path))
 
     def _socket(self, candidate: Candidate, bind_address: str | None) -> socket.socket:
         """A socket that is ready to connect."""
-        family, window = candidate.family, self._settings.window_octets
+        family, window = candidate.family, self.settings.window_octets
         try:
             skt = socket.socket(family.number, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as problem:
@@ -199,6 +222,19 @@ class Dialer:
             why = DsnStatus("4.4.0", "server configuration error")
             raise DialError(why, bind_problem=os.strerror(problem.errno or errno.EINVAL)) from problem
         return skt
+
+
+def _fits(path: str) -> bool:
+    """Whether a path has room in the address of a local socket."""
+    return len(os.fsencode(path)) <= _SUN_PATH_OCTETS
+
+
+def _runs_in(directory: str) -> bool:
+    """Whether this process has it for its current directory."""
+    try:
+        return os.path.samefile(os.curdir, directory)
+    except OSError:
+        return False
 
 
 def dial_error(candidate: Candidate, number: int) -> DialError:

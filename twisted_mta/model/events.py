@@ -446,6 +446,13 @@ class FallbackIgnored(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SocketNameTooLong(Event):
+    """The path of a local socket has no room in a socket address."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class BindFailed(Event):
     """The local address could not be used."""
 

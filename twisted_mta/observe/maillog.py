@@ -99,6 +99,7 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     ),
     events.RelayConfigurationProblem: (_WARNING, "{what} configuration problem"),
     events.FallbackIgnored: (_WARNING, 'ignoring "lmtp_fallback_relay = {value}" setting for non-TCP connections'),
+    events.SocketNameTooLong: (_WARNING, "unix-domain name too long: {path}"),
     events.BindFailed: (_WARNING, "smtp_connect_addr: bind {address}: {problem}"),
     events.GreetedWithOwnName: (_WARNING, "host {relay} greeted me with my own hostname {name}"),
     events.RepliedWithOwnName: (_WARNING, "host {relay} replied to HELO/EHLO with my own hostname {name}"),
