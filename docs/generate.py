@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: the list of log lines and the list of parameters.
+"""Write the pages that are made from the code: log lines, parameters, and the states of the dialogs.
 
 Flow: ``python -m docs.generate`` in the checkout; tests/test_frame.py compares `pages` with what the pages say.
 """
@@ -6,20 +6,25 @@ Flow: ``python -m docs.generate`` in the checkout; tests/test_frame.py compares 
 from collections.abc import Iterator
 from pathlib import Path
 
+from docs import states
 from twisted_mta.config.parameter import Kind
 from twisted_mta.config.settings import ROWS
 from twisted_mta.model.events import Severity
 from twisted_mta.observe.maillog import TEMPLATES
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 
 BEGIN, END = "<!-- made by docs.generate: begin -->", "<!-- made by docs.generate: end -->"
 
 
 def pages() -> dict[Path, str]:
     """The text that each page should have."""
-    made = {"log-lines.md": log_lines(), "parameters.md": parameters()}
-    return {REFERENCE / name: filled(REFERENCE / name, "\n".join(lines)) for name, lines in made.items()}
+    made = {
+        "reference/log-lines.md": log_lines(),
+        "reference/parameters.md": parameters(),
+        "explanation/dialog.md": states.page(),
+    }
+    return {DOCS / name: filled(DOCS / name, "\n".join(lines)) for name, lines in made.items()}
 
 
 def filled(path: Path, text: str) -> str:

@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[1]
 CODE = ("twisted_mta", "twisted", "tests", "benchmarks", "fuzz", "docs")
 """The folders whose Python files may cite an RFC."""
 
+MANUAL_PAGE_RFCS = (
+    "821 822 1651 1652 1870 2033 2034 2045 2046 2554 2782 2821 2920 3207 3461 3463 4954 5321 6531 6532 6533 6698 7672"
+)
+"""Those that smtp(8) and lmtp(8) name."""
+
 NOT_UNIT_TESTS = {"tests.interop", "tests.scenarios"}
 """Test packages that have a tox environment of their own."""
 
@@ -31,6 +36,12 @@ class FrameTests(SynchronousTestCase):
             citing |= dict.fromkeys(cited, str(path.relative_to(ROOT)))
         self.assertEqual({number: path for number, path in citing.items() if number not in listed}, {})
 
+    def test_rfcs_of_the_manual_page_are_listed(self) -> None:
+        """Who comes from smtp(8) finds every RFC that is named there."""
+        page = (ROOT / "docs/reference/rfcs.md").read_text("utf-8")
+        listed = set(re.findall(r"^\| *(\d+) *\|", page, re.MULTILINE))
+        self.assertEqual(set(MANUAL_PAGE_RFCS.split()) - listed, set())
+
     def test_rows_of_rfcs(self) -> None:
         """Each row of that page stands in its place by number, once, and says one of three words."""
         page = (ROOT / "docs/reference/rfcs.md").read_text("utf-8")
@@ -42,7 +53,7 @@ class FrameTests(SynchronousTestCase):
             self.assertTrue(remark, f"RFC {number} has no remark")
 
     def test_generated_pages_are_up_to_date(self) -> None:
-        """The pages of parameters and log lines say what the code says; python -m docs.generate makes them anew."""
+        """The pages that are made from the code say what it says; python -m docs.generate makes them anew."""
         for path, text in pages().items():
             self.assertTrue(path.read_text("utf-8") == text, f"{path} is out of date: run python -m docs.generate")
 
