@@ -3,11 +3,16 @@
 Flow: a test case makes an OpenTables in a directory of its own, and looks at what lookups give and what was told.
 """
 
+import shutil
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from tempfile import mkdtemp
+from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from twisted_mta.interfaces import ILookupTable, TableError
@@ -77,6 +82,28 @@ class OpenTables:
         except TableError as error:
             return error.problem
         raise AssertionError(f"{spec} gave {found!r}")
+
+
+class TablesCase(SynchronousTestCase):
+    """A test with a directory and tables.
+
+    Attributes:
+        opened: the tables.
+    """
+
+    def setUp(self) -> None:
+        """Make the directory."""
+        directory = Path(mkdtemp(prefix="tables"))
+        self.addCleanup(shutil.rmtree, directory)
+        self.opened = OpenTables(directory)
+        self.addCleanup(lambda: self.opened.tables.close())
+
+    def needs(self, module: str) -> None:
+        """Skip unless a library is installed."""
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise SkipTest(f"needs {module} ({error})") from None
 
 
 @implementer(ILookupTable)

@@ -1,0 +1,102 @@
+"""Tests of twisted_mta.tables.table_set."""
+
+import os
+
+from tests.tables.opened import TablesCase
+from twisted_mta.tables.match_list import MatchKind
+from twisted_mta.tables.opening import ADDRESSES, EXACT
+
+
+class TableSetTests(TablesCase):
+    """Tables that belong together."""
+
+    def test_shared(self) -> None:
+        """The same table for the same use is opened once; another use opens it again."""
+        tables = self.opened.tables
+        self.assertIs(tables.open("static:a"), tables.open("static:a", ADDRESSES))
+        self.assertIsNot(tables.open("static:a"), tables.open("static:a", EXACT))
+        self.assertIsNot(tables.open("static:a"), tables.open("static:b"))
+
+    def test_members_are_shared(self) -> None:
+        """A table within another is the one that stands alone, and is told of once."""
+        self.opened.problem("unionmap:{sdbm:x, static:a}")
+        self.opened.problem("sdbm:x")
+        self.assertEqual(
+            [line for line in self.opened.lines if line.startswith("error")],
+            ["error: unsupported dictionary type: sdbm"],
+        )
+
+    def test_use_decides_folding(self) -> None:
+        """Keys are folded for addresses, and not for header checks."""
+        self.assertEqual(self.opened.find("inline:{Ab=1}", "aB"), "1")
+        self.assertEqual(self.opened.find("inline:{Ab=1}", "aB", EXACT), None)
+        self.assertEqual(self.opened.find("inline:{Ab=1}", "Ab", EXACT), "1")
+
+    def test_changed(self) -> None:
+        """The set tells which table has changed, within others, too."""
+        path = self.opened.write("text", "a 1\n")
+        tables = self.opened.tables
+        self.assertEqual(self.opened.find("unionmap:{texthash:text, static:x}", "a"), "1,x")
+        self.assertEqual(tables.changed(), "")
+        os.utime(path, (1, 1))
+        self.assertEqual(tables.changed(), "texthash:text")
+
+    def test_removed_and_replaced(self) -> None:
+        """A file that is gone, or another one of the same time, counts as changed."""
+        for change in (os.unlink, lambda path: os.replace(self.opened.write("other", "a 1\n"), path)):
+            path = self.opened.write("text", "a 1\n")
+            self.opened.find("texthash:text", "a")
+            self.assertEqual(self.opened.tables.changed(), "")
+            change(path)
+            self.assertEqual(self.opened.tables.changed(), "texthash:text")
+            self.opened.tables.close()
+
+    def test_lists_change(self) -> None:
+        """The files of match lists are watched, too."""
+        path = self.opened.write("domains", "example.com\n")
+        tables = self.opened.tables
+        made = tables.match_list("mydestination", [str(path)], MatchKind.STRING)
+        self.assertIs(made, tables.match_list("mydestination", [str(path)], MatchKind.STRING))
+        self.assertEqual(tables.changed(), "")
+        os.utime(path, (1, 1))
+        self.assertEqual(tables.changed(), "mydestination")
+
+    def test_closed(self) -> None:
+        """A set that was closed holds no descriptor any more, and opens tables anew."""
+        before = len(os.listdir("/proc/self/fd"))
+        self.opened.write("text", "a 1\n")
+        first = self.opened.tables.open("texthash:text")
+        self.opened.find("regexp:text", "a")
+        self.opened.tables.maps("smtp_generic_maps", ["texthash:text"])
+        self.assertGreater(len(os.listdir("/proc/self/fd")), before)
+        self.opened.tables.close()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertIsNot(self.opened.tables.open("texthash:text"), first)
+
+    def test_no_privileges(self) -> None:
+        """A file whose directory cannot be seen any more is still watched, by its descriptor."""
+        directory = self.opened.directory / "closed"
+        directory.mkdir()
+        path = self.opened.write("closed/text", "a 1\n")
+        self.opened.find("texthash:closed/text", "a")
+        directory.chmod(0)
+        self.addCleanup(directory.chmod, 0o700)
+        with as_nobody():
+            self.assertEqual(self.opened.tables.changed(), "")
+        directory.chmod(0o700)
+        os.utime(path, (1, 1))
+        directory.chmod(0)
+        with as_nobody():
+            self.assertEqual(self.opened.tables.changed(), "texthash:closed/text")
+
+
+class as_nobody:  # noqa: N801 -- used like a function
+    """Runs a block without root's privileges, where there are any."""
+
+    def __enter__(self) -> None:
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+
+    def __exit__(self, *_: object) -> None:
+        if os.getuid() == 0:
+            os.seteuid(0)
