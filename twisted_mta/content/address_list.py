@@ -22,6 +22,17 @@ _SPECIALS = (Kind.OPERATOR, Kind.GROUP_COLON)
 _ESCAPE = re.compile(r'["\\]')
 _COMMENT_OCTETS = 250
 
+# The specials that end what is read to the left:
+_BEFORE_PHRASE = frozenset(",;:>")
+_BEFORE_GROUP = frozenset(",")
+_BEFORE_ADDRESS = frozenset(",;>")
+_BEFORE_ADDRESS_IN_GROUP = frozenset(",;>:")
+_NO_COMMA = frozenset(",")
+_NO_COMMA_IN_GROUP = frozenset(",:")
+
+_ORDINARY = r"[^\x00-\x20\x7f<>()\[\]\\,;:@.\"]"
+_SIMPLE_ADDRESS = re.compile(rf"{_ORDINARY}+(?:\.{_ORDINARY}+)*@(?:{_ORDINARY}|\.)+")
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -61,6 +72,7 @@ class _Reader:
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
+        self._specials = [token.text if token.kind is Kind.OPERATOR else "" for token in tokens]
         self._at = len(tokens) - 1
         self._in_group = False
         self.nodes: list[Node] = []
@@ -68,22 +80,22 @@ class _Reader:
     def read(self) -> None:
         """Read all tokens."""
         while self._at >= 0:
-            token = self._tokens[self._at]
-            if token.kind is Kind.COMMENT or _is(token, ","):
+            special = self._specials[self._at]
+            if special == "," or self._tokens[self._at].kind is Kind.COMMENT:
                 self._pass_on()
-            elif _is(token, ";"):
+            elif special == ";":
                 self._pass_on()
                 self._in_group = True
-            elif _is(token, ">"):
+            elif special == ">":
                 self._pass_on()
                 self._route()
-                self._phrase(",;:>")
-                if self._at >= 0 and _is(self._tokens[self._at], ":") and not self._in_group:
+                self._phrase(_BEFORE_PHRASE)
+                if not self._in_group and self._at >= 0 and self._specials[self._at] == ":":
                     self._pass_on()
-            elif self._in_group and _is(token, ":"):
+            elif special == ":" and self._in_group:
                 self._at -= 1
                 self.nodes.append(_GROUP_COLON)
-                self._phrase(",")
+                self._phrase(_BEFORE_GROUP)
             else:
                 self._free_address()
 
@@ -91,15 +103,15 @@ class _Reader:
         self.nodes.append(self._tokens[self._at])
         self._at -= 1
 
-    def _phrase(self, stop: str) -> None:
-        while self._at >= 0 and not _is(self._tokens[self._at], stop):
+    def _phrase(self, stop: frozenset[str]) -> None:
+        while self._at >= 0 and self._specials[self._at] not in stop:
             self._pass_on()
 
     def _route(self) -> None:
         """The address between ``<`` and ``>``: whatever stands there."""
         words: list[str] = []
         begin = self._at
-        while self._at >= 0 and not _is(self._tokens[self._at], "<"):
+        while self._at >= 0 and self._specials[self._at] != "<":
             self._take(words)
         self._end_address(words)
         if self._at >= 0:
@@ -110,17 +122,16 @@ class _Reader:
     def _free_address(self) -> None:
         """An address that stands for itself; there must be a comma in front of it."""
         words: list[str] = []
-        stop = ",;>:" if self._in_group else ",;>"
+        stop = _BEFORE_ADDRESS_IN_GROUP if self._in_group else _BEFORE_ADDRESS
         was_word = False
-        while self._at >= 0 and not _is(token := self._tokens[self._at], stop):
-            if token.kind is not Kind.COMMENT:
-                is_word = token.kind is not Kind.OPERATOR
-                if was_word and is_word:
+        while self._at >= 0 and (special := self._specials[self._at]) not in stop:
+            if self._tokens[self._at].kind is not Kind.COMMENT:
+                if was_word and not special:
                     break
-                was_word = is_word
+                was_word = not special
             self._take(words)
         self._end_address(words)
-        if self._at >= 0 and not _is(self._tokens[self._at], ",:" if self._in_group else ","):
+        if self._at >= 0 and self._specials[self._at] not in (_NO_COMMA_IN_GROUP if self._in_group else _NO_COMMA):
             self.nodes.append(COMMA)
 
     def _take(self, words: list[str]) -> None:
@@ -134,10 +145,6 @@ class _Reader:
     def _end_address(self, words: list[str]) -> None:
         if words:
             self.nodes.append(Address("".join(reversed(words))))
-
-
-def _is(token: Token, specials: str) -> bool:
-    return token.kind is Kind.OPERATOR and token.text in specials
 
 
 # ---- writing ----
@@ -208,6 +215,8 @@ def _wants_space(before: Node, node: Node) -> bool:
 
 def _shown(node: Node) -> str:
     if isinstance(node, Address):
+        if _SIMPLE_ADDRESS.fullmatch(node.text):
+            return node.text
         return "" if node.is_null else quoted(_plain(scan(quoted(node.text))))
     if node.kind is Kind.QUOTED:
         return '"' + _ESCAPE.sub(r"\\\g<0>", node.text) + '"'

@@ -38,9 +38,9 @@ _BLANKS = " \t\r\n"
 _SPACES = str.maketrans("\t\r\n", "   ")
 _TOKEN = re.compile(
     r"(?P<blanks>[ \t\r\n]+)"
-    r"|(?P<atom>(?:[^" + re.escape(_OPERATORS + _BLANKS) + r"]|\\(?s:.)|\\\Z)+)"
-    r'|"(?P<quoted>(?s:[^"\\]|\\.)*)\\?(?:"|\Z)'
-    r"|\[(?P<literal>(?s:[^\]\\]|\\.)*)\\?(?:\]|\Z)"
+    r"|(?P<atom>(?:[^" + re.escape(_OPERATORS + _BLANKS) + r"]+|\\(?s:.)|\\\Z)+)"
+    r'|"(?P<quoted>(?s:[^"\\]+|\\.)*)\\?(?:"|\Z)'
+    r"|\[(?P<literal>(?s:[^\]\\]+|\\.)*)\\?(?:\]|\Z)"
     r"|(?P<comment>\()"
     r"|(?P<operator>(?s:.))"
 )
@@ -56,8 +56,7 @@ def scan(text: str) -> Iterator[Token]:
         at = match.end()
         name = match.lastgroup
         if name == "atom":
-            word = _plain(match["atom"])
-            yield Token(Kind.QUOTED if _NEEDS_QUOTES.search(word) else Kind.ATOM, word)
+            yield _word(match["atom"])
         elif name == "quoted":
             yield Token(Kind.QUOTED, _plain(match["quoted"]))
         elif name == "literal":
@@ -69,9 +68,19 @@ def scan(text: str) -> Iterator[Token]:
             yield Token(Kind.OPERATOR, match["operator"])
 
 
+def _word(text: str) -> Token:
+    if "\\" in text:
+        text = _plain(text)
+    elif text.isprintable():
+        return Token(Kind.ATOM, text)
+    return Token(Kind.QUOTED if _NEEDS_QUOTES.search(text) else Kind.ATOM, text)
+
+
 def _plain(text: str) -> str:
     """The characters that are meant: no backslashes, and blanks of one sort."""
-    return _ESCAPE.sub(r"\1", text).translate(_SPACES)
+    if "\\" in text:
+        text = _ESCAPE.sub(r"\1", text)
+    return text if text.isprintable() else text.translate(_SPACES)
 
 
 def _end_of_comment(text: str, at: int) -> int:

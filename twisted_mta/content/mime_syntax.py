@@ -19,7 +19,7 @@ def _token_pattern(specials: bytes) -> re.Pattern[bytes]:
 
 _PARAMETER_TOKEN = _token_pattern(b'()<>@,;:\\"/[]?=')
 _ENCODING_TOKEN = _token_pattern(b'()<>@,;:\\".[]')
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)\\?"?', re.DOTALL)
+_QUOTED = re.compile(rb'"((?:[^"\\]+|\\.)*)\\?"?', re.DOTALL)
 _BLANKS = re.compile(rb"[ \t\r\n]+")
 _ESCAPE_OR_FOLD = re.compile(rb"\\(.)|\n", re.DOTALL)
 _SHORT_PARAMETER = 3  # attribute, "=", value; what else stands before the next semicolon means nothing

@@ -137,11 +137,11 @@ class Scanner:
         Raises:
             ContentFailedError: parts are nested too deeply to be converted.
         """
+        if self._mid_line and not self._header:
+            yield Body(b"\n", self._converts_body)
         if self._block is not None:
             yield from self._end_header()
             yield from self._end_labels()
-        elif self._mid_line:
-            yield Body(b"\n", self._convert and self._eight_bit)
 
     # ---- headers ----
 
@@ -234,6 +234,10 @@ class Scanner:
 
     # ---- bodies ----
 
+    @property
+    def _converts_body(self) -> bool:
+        return self._convert and self._eight_bit and self._block is None
+
     def _scan_body(self, chunk: bytes, at: int) -> Generator[Part, None, int]:
         """Pass on the body from `at` to behind the next boundary, or to the end of the chunk; returns where that is."""
         begin = at
@@ -241,11 +245,11 @@ class Scanner:
         while candidate >= 0 and not chunk.startswith(self._inner_first, candidate):
             candidate = self._next_candidate(chunk, candidate)
         if candidate < 0:
-            yield Body(chunk[begin:] if begin else chunk, self._convert and self._eight_bit)
+            yield Body(chunk[begin:] if begin else chunk, self._converts_body)
             self._mid_line = not chunk.endswith(b"\n")
             return len(chunk)
         if begin < candidate:
-            yield Body(chunk[begin:candidate], self._convert and self._eight_bit)
+            yield Body(chunk[begin:candidate], self._converts_body)
         end = chunk.find(b"\n", candidate) + 1 or len(chunk)
         yield Body(chunk[candidate:end])
         self._mid_line = chunk[end - 1] != 0x0A
