@@ -10,6 +10,7 @@ C rows, one for each Write, and the whole must come out as it stands in the test
 
     C: (content)            S: (lost)                   S: (lost in content)        S: (early) 250 ok
     C: (pauses 10 s)        S: (timeout)                S: (timeout in content)     S: (damaged content)
+    C: (asks TABLES for KEY)
 
 Flow: tests of twisted_mta.smtp call DialogTestCase.play, or `play` itself with replies from elsewhere.
 """
@@ -32,6 +33,7 @@ from twisted_mta.smtp.actions import (
     ErrorClass,
     Finding,
     LineBroken,
+    LookUp,
     MessageFailed,
     MessageTaken,
     Milestone,
@@ -167,6 +169,9 @@ def play(dialog: Dialog[T], server: ScriptedServer) -> Played[T]:
                 error = server.fault_in_content(played)
             elif isinstance(action, Pause):
                 played.rows.append(f"C: (pauses {action.seconds:g} s)")
+            elif isinstance(action, LookUp):
+                # There are no tables here: nothing is found.
+                played.rows.append(f"C: (asks {action.table.value} for {action.key})")
             elif isinstance(action, Note):
                 played.events.append(action.event)
             elif isinstance(action, Trouble):

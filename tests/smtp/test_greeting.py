@@ -57,6 +57,30 @@ class UsualTests(GreetingTestCase):
         )
         self.assertEqual(found.capabilities.features, Feature.ESMTP | Feature.PIPELINING | Feature.DSN)
 
+    def test_tables_are_asked_when_it_matters(self) -> None:
+        """About workarounds behind the greeting of a PIX firewall, about keywords behind the reply to EHLO; HELO has none."""
+        asking = replace(SMTP, asks_discard_maps=True, asks_pix_maps=True, discard=frozenset({"dsn"}))
+        found = self.welcome(
+            """
+            S: 220 ****
+            C: (asks smtp_pix_workaround_maps for 192.0.2.1)
+            C: HELO client.example
+            S: 250 mx.example
+            """,
+            asking,
+        )
+        self.assertEqual(found.pix, PixWorkarounds(disable_esmtp=True, delay_dot=True))
+        found = self.welcome(
+            """
+            S: 220 mx.example
+            C: EHLO client.example
+            S: 250-mx.example | 250-SIZE | 250 DSN
+            C: (asks smtp_discard_ehlo_keyword_address_maps for 192.0.2.1)
+            """,
+            asking,
+        )
+        self.assertEqual(found.capabilities.features, Feature.ESMTP | Feature.SIZE)
+
     def test_any_2xx(self) -> None:
         """Any 2xx will do, for both."""
         self.welcome(
