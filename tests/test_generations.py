@@ -168,9 +168,9 @@ class GenerationTests(SynchronousTestCase):
         """A changed main.cf makes a generation old."""
         loader = self.loader()
         generation = loader.load(master_cf=True)
-        self.assertFalse(generation.changed(loader.stamp()))
+        self.assertFalse(generation.changed(loader.stamp(), self.events.append))
         self.write("smtp_helo_name = new.example")
-        self.assertTrue(generation.changed(loader.stamp()))
+        self.assertTrue(generation.changed(loader.stamp(), self.events.append))
 
     def test_absent_file_has_a_stamp(self) -> None:
         """A file that is not there differs from any that is."""

@@ -26,7 +26,7 @@ from twisted_mta.delivery.refusal import RefusingAgent
 from twisted_mta.interfaces import IDeliveryAgent
 from twisted_mta.ipc.attributes import IpcError
 from twisted_mta.ipc.version import PostfixVersion
-from twisted_mta.model.events import Emit
+from twisted_mta.model.events import Emit, TableChanged
 from twisted_mta.model.request import DeliveryRequest
 from twisted_mta.observe.maillog import LogStyle
 from twisted_mta.options import PROTOCOLS, Options
@@ -124,9 +124,12 @@ class Generation:
         work.when_closed = self._released
         return work
 
-    def changed(self, stamp: FileStamp) -> bool:
-        """Whether main.cf (whose stamp is `stamp` now) or a table is not what this was made from any more."""
-        return stamp != self._stamp or bool(self._tables.changed())
+    def changed(self, stamp: FileStamp, emit: Emit) -> bool:
+        """Whether main.cf (whose stamp is `stamp` now) or a table is not what this was made from any more; a table is told."""
+        table = self._tables.changed()
+        if table:
+            emit(TableChanged(table))
+        return bool(table) or stamp != self._stamp
 
     def retire(self) -> None:
         """Take no more requests; the tables are closed when the last one is done."""

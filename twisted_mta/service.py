@@ -49,6 +49,9 @@ GRACE_SECONDS = 8.0
 LOOK_SECONDS = 1.0
 """How often it is found out, at most, whether files of the configuration have changed."""
 
+REMINDER_SECONDS = 10.0
+"""How long a worker waits for its successor before it asks for one again."""
+
 SETTLING_SECONDS = 1.0
 """A file that is younger may be just being written: what is wrong with it does not count yet."""
 
@@ -226,7 +229,7 @@ class DeliveryService(PostfixService):
         if now - self._looked_at < LOOK_SECONDS or generation is None:
             return
         self._looked_at = now
-        if generation.changed(self._loader.stamp()):
+        if generation.changed(self._loader.stamp(), self.emit):
             self._renew(master_cf=False)
 
     def _renew(self, *, master_cf: bool) -> None:
@@ -280,6 +283,8 @@ class WorkerService(DeliveryService):
 
     def _renew(self, *, master_cf: bool) -> None:
         self._say(CHANGED)
+        # The next worker takes a moment; should it never come, that is said again.
+        self._looked_at += REMINDER_SECONDS
 
     def _say(self, word: bytes) -> None:
         try:

@@ -198,6 +198,13 @@ class TableResultAdvice(Event):
     where: str
 
 
+@dataclass(frozen=True, slots=True)
+class TableChanged(Event):
+    """What a table was made from has changed: the configuration is loaded anew."""
+
+    table: str
+
+
 # ---- queue file ----
 
 

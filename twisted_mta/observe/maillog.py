@@ -49,6 +49,7 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     events.TableLookupFailed: (_WARNING, '{table} lookup error for "{key}"'),
     events.TableResultEmpty: (_WARNING, "{where} lookup of {key} returns an empty string result"),
     events.TableResultAdvice: (_WARNING, "{where} should return NO RESULT in case of NOT FOUND"),
+    events.TableChanged: (_INFO, "table {table} has changed -- restarting"),
     events.QueueFileUnusable: (_WARNING, "{queue_id}: {problem}"),
     events.BadContentRecord: (_WARNING, "{queue_id}: bad record type: {record_type} in message content"),
     events.RecordDamaged: (_WARNING, "{path}: {problem}"),

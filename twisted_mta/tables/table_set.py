@@ -88,7 +88,8 @@ class TableSet:
         self._tables.clear()
 
     def _watched(self) -> Iterator[tuple[str, Callable[[], bool]]]:
-        for table in self._tables.values():
-            yield str(table.name), table.changed
+        for (spec, flags), table in self._tables.items():
+            # As Postfix names a table in its log: 0 is O_RDONLY.
+            yield f"{spec}(0,{'|'.join(str(flag.name).lower() for flag in flags)})", table.changed
         for parameter, made in self._lists.items():
             yield parameter, made.changed
