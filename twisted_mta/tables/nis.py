@@ -71,8 +71,16 @@ class NisTable(ConstantTable):
 
 def open_nis(request: TableRequest) -> NisTable:
     """Open ``nis:MAP`` in the default domain."""
-    domain = nis.get_default_domain()
-    if not domain or domain == "(none)":
-        domain = ""
+    domain = default_domain()
+    if not domain:
         request.warn("dict_nis_init: NIS domain name not set - NIS lookups disabled")
     return NisTable(request.table, request.name, domain, request.context.emit, request.context.in_thread)
+
+
+def default_domain() -> str:
+    """The NIS domain of this machine; empty if there is none."""
+    try:
+        domain: str = nis.get_default_domain()
+    except nis.error:
+        return ""
+    return "" if domain == "(none)" else domain

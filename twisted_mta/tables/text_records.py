@@ -10,13 +10,15 @@ import re
 
 from twisted_mta.tables.braces import WHITESPACE
 
-_QUOTED = r'"(?:[^"\\]++|\\.)*+"'
-_KEY = rf'(?:[^\s"\\]++|\\.|{_QUOTED})++'
-_NAME = rf'(?:[^\s"\\=]++|\\.|{_QUOTED})*+'
+# Atomic groups, as a text whose quote never ends must not be split in all possible ways; possessive repeats go wrong in re.
+_QUOTED = r'"(?>(?:[^"\\]|\\.)*)"'
+_KEY = rf'(?>(?:[^\s"\\]|\\.|{_QUOTED})+)'
+_NAME = rf'(?>(?:[^\s"\\=]|\\.|{_QUOTED})*)'
 _FLAGS = re.ASCII | re.DOTALL
 _KEY_VALUE = re.compile(rf"({_KEY})\s+(.+)", _FLAGS)
 _NAME_VALUE = re.compile(rf"({_NAME})\s*=\s*(.*)", _FLAGS)
-_UP_TO_OPEN_QUOTE = re.compile(rf'{_NAME}"', _FLAGS), re.compile(rf'(?:{_KEY})?+"', _FLAGS)
+_KEY_WITH_OPEN_QUOTE = re.compile(rf'(?>{_KEY}?)"', _FLAGS)
+_NAME_WITH_OPEN_QUOTE = re.compile(rf'{_NAME}"', _FLAGS)
 
 
 class RecordError(Exception):
@@ -40,10 +42,11 @@ def split_key_value(line: str) -> tuple[str, str]:
     Raises:
         RecordError: there is no value, or a quote is not closed.
     """
-    found = _KEY_VALUE.fullmatch(line.strip(WHITESPACE))
+    text = line.strip(WHITESPACE)
+    found = _KEY_VALUE.fullmatch(text)
     if found:
         return found[1], found[2]
-    if _UP_TO_OPEN_QUOTE[1].match(line):
+    if _KEY_WITH_OPEN_QUOTE.match(text):
         raise RecordError(f"unbalanced '\"' in '{line}'")
     raise RecordError("expected format: key whitespace value")
 
@@ -63,6 +66,6 @@ def split_name_value(item: str) -> tuple[str, str]:
         return found[1], found[2]
     if not text:
         raise RecordError("no key found; expected format: key = value")
-    if _UP_TO_OPEN_QUOTE[0].match(text):
+    if _NAME_WITH_OPEN_QUOTE.match(text):
         raise RecordError("unbalanced '\"'")
     raise RecordError("missing '=' after attribute name")

@@ -57,7 +57,9 @@ def open_texthash(request: TableRequest) -> TextTable:
             continue
         if key.endswith(":"):
             request.warn(f'{place}: record is in "key: value" format; is this an alias file?')
-        if entries.setdefault(fold(key), value) is not value:
+        folded = fold(key)
+        if folded in entries:
             file.close()
             raise request.unusable(f'{place}: duplicate entry: "{key}"')
+        entries[folded] = value
     return TextTable(request.table, file, entries)
