@@ -9,7 +9,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.cli.captured import Captured, captured
+from tests.cli.captured import Captured, captured, run_command
 from tests.kit.private_reactor import PrivateReactor
 from twisted_mta.cli.input_lines import lines_of
 from twisted_mta.cli.lookup import Form, as_json, context_for, each_of, key_and_value, look_up, value_alone
@@ -114,6 +114,14 @@ class FailureTests(LookupCase):
             ("pipemap:{static:a, texthash:/nowhere}", "open database /nowhere: No such file or directory"),
         ):
             self.check(self.look_up(spec, "a"), b"", 1, complaint)
+
+    def test_configuration(self) -> None:
+        """Without a main.cf that can be read, or with a malformed option, no table is opened."""
+        missing = Path(self.mktemp()).absolute()
+        unreadable = run_command("--config-directory", missing, "lookup", "static:x", "a")
+        self.check(unreadable, b"", 1, f"open {missing}/main.cf: No such file or directory")
+        malformed = run_command("lookup", "-o", "x", "static:x", "a")
+        self.check(malformed, b"", 1, "invalid \"-o x\" option value: missing '=' after attribute name")
 
     def test_lookup_fails(self) -> None:
         """A lookup that fails ends it, whatever was found before."""

@@ -276,6 +276,14 @@ class LookupTests(TestCase):
         ):
             self.assertEqual(await self.compare(spec, "a"), (b"", 1))
 
+    async def test_other_settings(self) -> None:
+        """What is wrong with settings that no table needs is told, and keeps nobody from asking."""
+        with (self.directory / "main.cf").open("a") as file:
+            file.write("smtp_helo_timeout = x\n")
+        asked = await self.run_in_thread(*smtpdeliver(self.directory, "lookup", "texthash:table", "a", "z", "b"))
+        self.assertEqual((asked.stdout, asked.returncode), (b"a\t1\nb\ttwo words\n", 0))
+        self.assertIn(b"main.cf, line 3: parameter smtp_helo_timeout: bad time value or unit: x\n", asked.stderr)
+
     async def serve(self, server: Any) -> int:
         """Start a server; gives its port."""
         port: Any = await server.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
