@@ -504,7 +504,7 @@ class RewriteTests(PostmapCase):
             self.rewrite(kind, {f"key{number}": "filler" for number in range(5000)} | {"a": "new"})
             if kind == "cdb":
                 self.assertEqual(tables.find(spec, "a"), "old")
-                self.assertEqual(tables.tables.changed(), spec)
+                self.assertEqual(tables.changed, spec)
                 tables.tables.close()
             self.assertEqual(tables.find(spec, "a"), "new", kind)
             self.assertEqual(tables.find(spec, "key4999"), "filler", kind)

@@ -62,6 +62,11 @@ class OpenTables:
         made = (line_of(event, LogStyle()) for event in self.events)
         return [f"{severity.value}: {text}" for severity, text in made]
 
+    @property
+    def changed(self) -> str:
+        """Which table, or list, has changed, without its flags; empty if none has."""
+        return self.tables.changed().partition("(")[0]
+
     def write(self, name: str, text: str | bytes) -> Path:
         """Write a file."""
         path = self.directory / name

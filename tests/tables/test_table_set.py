@@ -35,20 +35,19 @@ class TableSetTests(TablesCase):
     def test_changed(self) -> None:
         """The set tells which table has changed, within others, too."""
         path = self.opened.write("text", "a 1\n")
-        tables = self.opened.tables
         self.assertEqual(self.opened.find("unionmap:{texthash:text, static:x}", "a"), "1,x")
-        self.assertEqual(tables.changed(), "")
+        self.assertEqual(self.opened.changed, "")
         os.utime(path, (1, 1))
-        self.assertEqual(tables.changed(), "texthash:text")
+        self.assertEqual(self.opened.changed, "texthash:text")
 
     def test_removed_and_replaced(self) -> None:
         """A file that is gone, or another one of the same time, counts as changed."""
         for change in (os.unlink, lambda path: os.replace(self.opened.write("other", "a 1\n"), path)):
             path = self.opened.write("text", "a 1\n")
             self.opened.find("texthash:text", "a")
-            self.assertEqual(self.opened.tables.changed(), "")
+            self.assertEqual(self.opened.changed, "")
             change(path)
-            self.assertEqual(self.opened.tables.changed(), "texthash:text")
+            self.assertEqual(self.opened.changed, "texthash:text")
             self.opened.tables.close()
 
     def test_lists_change(self) -> None:
@@ -57,9 +56,9 @@ class TableSetTests(TablesCase):
         tables = self.opened.tables
         made = tables.match_list("mydestination", [str(path)], MatchKind.STRING)
         self.assertIs(made, tables.match_list("mydestination", [str(path)], MatchKind.STRING))
-        self.assertEqual(tables.changed(), "")
+        self.assertEqual(self.opened.changed, "")
         os.utime(path, (1, 1))
-        self.assertEqual(tables.changed(), "mydestination")
+        self.assertEqual(self.opened.changed, "mydestination")
 
     def test_closed(self) -> None:
         """A set that was closed holds no descriptor any more, and opens tables anew."""
@@ -82,12 +81,12 @@ class TableSetTests(TablesCase):
         directory.chmod(0)
         self.addCleanup(directory.chmod, 0o700)
         with as_nobody():
-            self.assertEqual(self.opened.tables.changed(), "")
+            self.assertEqual(self.opened.changed, "")
         directory.chmod(0o700)
         os.utime(path, (1, 1))
         directory.chmod(0)
         with as_nobody():
-            self.assertEqual(self.opened.tables.changed(), "texthash:closed/text")
+            self.assertEqual(self.opened.changed, "texthash:closed/text")
 
 
 class as_nobody:  # noqa: N801 -- used like a function

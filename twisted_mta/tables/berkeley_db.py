@@ -9,6 +9,7 @@ what is there. So each lookup sees whether the file was written to, under the lo
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from fcntl import LOCK_UN, flock
 
 from berkeleydb import db
@@ -91,7 +92,9 @@ class _Database:
 
     def _close_parts(self) -> None:
         while self._parts:
-            self._parts.pop().close()
+            # After an error the library may refuse even this; it has let go of its memory and its descriptor all the same.
+            with suppress(db.DBError):
+                self._parts.pop().close()
 
 
 @implementer(ILookupTable)

@@ -23,6 +23,11 @@ from twisted_mta.tables.opening import TableRequest
 
 _SUFFIX = ".lmdb"
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_FEWEST_PAGES = 2
+_NO_LMDB = "MDB_INVALID: File is not an LMDB file"
+_CUT_SHORT = "file was cut short"
+
 _MOST_RESIZINGS = 5
 """Times that one lookup follows the growth of the file: more than one means that it grew just then."""
 
@@ -37,6 +42,11 @@ class _Environment:
         self._users = 0
         self._lmdb = lmdb.open(path, subdir=False, readonly=True, lock=False, create=False)
 
+    @property
+    def octets(self) -> int:
+        """How long the file must be at least."""
+        return int((self._lmdb.info()["last_pgno"] + 1) * self._lmdb.stat()["psize"])
+
     @classmethod
     def of(cls, file: OpenFile) -> "_Environment":
         """The environment of a file, for one more user.
@@ -48,8 +58,13 @@ class _Environment:
         inode = (status.st_dev, status.st_ino)
         environment = cls._open.get(inode)
         if environment is None:
+            if 0 < status.st_size < _FEWEST_PAGES * _PAGE:
+                raise lmdb.InvalidError(_NO_LMDB)
             environment = cls._open[inode] = cls(file.path, inode)
         environment._users += 1
+        if environment.octets > status.st_size:
+            environment.close()
+            raise lmdb.InvalidError(_CUT_SHORT)
         return environment
 
     def get(self, key: bytes) -> bytes | None:
@@ -87,6 +102,7 @@ class LmdbTable(LockedTable):
         self._file_lock = FcntlLock(file.descriptor)
         self._environment = environment
         self._keys = TrailingNull()
+        self._octets = environment.octets
 
     @property
     def _lock(self) -> FcntlLock:
@@ -103,6 +119,11 @@ class LmdbTable(LockedTable):
             if not lock.acquire():
                 return self._later(key)
             try:
+                # The file is mapped: to read where it ends no more would end the process. It never gets shorter by itself.
+                octets = os.fstat(self._file.descriptor).st_size
+                if octets < self._octets:
+                    raise lmdb.InvalidError(_CUT_SHORT)
+                self._octets = octets
                 return self._keys.find(self._environment.get, to_wire(key))
             finally:
                 lock.release()
@@ -140,4 +161,4 @@ def open_lmdb(request: TableRequest) -> LmdbTable:
 
 def _reason(error: Exception) -> str:
     """What the library says of an error, without the file's name in front."""
-    return str(error.strerror) if isinstance(error, OSError) else str(error).rpartition(".lmdb: ")[2]
+    return str(error.strerror) if isinstance(error, OSError) else str(error).rpartition(f"{_SUFFIX}: ")[2]
