@@ -199,7 +199,7 @@ class ReadingTests(SynchronousTestCase):
         for records in [(mx("", 0),), (mx("ok.example"), mx("", 0), mx("a!b"), a(owner="a!b"))]:
             self.assertEqual(self.read(*records), Unusable(LookupResult.NULL_MX, 60))
             self.assert_log()
-        self.assertEqual(self.read(mx("a!b"), mx("", 0)), Unusable(LookupResult.NULL_MX))
+        self.assertEqual(self.read(mx("a!b"), mx("", 0)), Unusable(LookupResult.NULL_MX, 60))
         self.assertEqual(len(self.network.log), 2)
 
     def test_null_srv(self) -> None:
