@@ -8,8 +8,15 @@ cd "$checkout"
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 unset PYTHONPATH PYTHONHOME
 
-# What the tests use beside Python: a Postfix to work under, a Dovecot to deliver to, ip(8) for a private network.
-debian_packages=(python3-venv postfix postfix-pcre libsasl2-modules iproute2 dovecot-lmtpd)
+# What the tests use beside Python: a Postfix to work under, servers to deliver to, to look up in and to resolve with, and
+# ip(8) for a private network.
+debian_packages=(
+    python3-venv iproute2 dovecot-lmtpd libsasl2-modules unbound
+    postfix postfix-cdb postfix-ldap postfix-lmdb postfix-mysql postfix-pcre postfix-pgsql postfix-sqlite
+    mariadb-server memcached postgresql slapd
+    # What the libraries of some lookup tables are compiled with.
+    gcc libc6-dev libdb5.3-dev libldap-dev libsasl2-dev python3-dev
+)
 
 # What the tests deliver to, but cannot be installed beside Postfix: unpacked into $work/servers, with its libraries.
 unpacked_package=exim4-daemon-light
