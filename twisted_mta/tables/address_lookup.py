@@ -122,7 +122,7 @@ async def find_address(
     """
     local_part, at, domain = address.rpartition("@")
     if not at:
-        local_part = address
+        local_part, domain = address, ""
     domain_part = at + domain
     base, extension = extensions.split(local_part)
 
