@@ -99,6 +99,12 @@ class ConnectionTests(DialTestCase):
         self.assertEqual(error.bind_problem, "Cannot assign requested address")
         self.assertEqual(error.why, DsnStatus("4.4.0", "server configuration error"))
 
+    def test_bind_to_other_family(self) -> None:
+        """An address that the socket cannot have."""
+        _, candidate = self.listen()
+        error = self.assertRaises(DialError, self.dial, candidate, "::1")
+        self.assertEqual(error.bind_problem, "Address family not supported by protocol")
+
     def test_refused(self) -> None:
         """Nobody listens."""
         server, candidate = self.listen()
@@ -233,11 +239,27 @@ class DialSettingsTests(SynchronousTestCase):
         self.assertEqual(settings.bind_enforced, {Family.IPV4, Family.IPV6})
         self.assertEqual(settings.window_octets, 65535)
 
-    def test_malformed_address(self) -> None:
-        """What is no address of its family is a problem for connections of that family alone."""
-        for value in ("x", "2001:db8::9"):
+    def test_no_time_limit(self) -> None:
+        """0 means that of the system, not "at once"."""
+        self.assertIsNone(self.configured(smtp_connect_timeout="0").time_limit)
+
+    def test_odd_addresses(self) -> None:
+        """Whatever connect(2) takes for an address may be bound to; one of the other family fails only then."""
+        for value, address in (("192.0.545", "192.0.2.33"), ("[192.0.2.33]", "192.0.2.33"), ("::1", "::1")):
             settings = self.configured(smtp_bind_address=value)
-            problem = f"smtp_connect_addr: bad smtp_bind_address parameter: {value}: Name or service not known"
+            self.assertEqual((settings.bind, settings.bind_problem), ({Family.IPV4: address}, {}))
+
+    def test_malformed_address(self) -> None:
+        """What is no address is a problem for connections of that family alone; told as by smtp(8)."""
+        unknown = "smtp_connect_addr: bad smtp_bind_address parameter: {}: Name or service not known"
+        for value, problem in (
+            ("localhost", unknown.format("localhost")),
+            ("192.0.2.33]", unknown.format("192.0.2.33]")),
+            ("192.0.2.33:99", unknown.format("192.0.2.33:99")),
+            ("[]", unknown.format("")),
+            ("[192.0.2.33", "smtp_connect_addr: malformed smtp_bind_address parameter: [192.0.2.33"),
+        ):
+            settings = self.configured(smtp_bind_address=value)
             self.assertEqual(settings.bind_problem, {Family.IPV4: problem})
             dialer = Dialer(Clock(), settings)
             error = self.assertRaises(DialError, dialer.bind_address, Family.IPV4)

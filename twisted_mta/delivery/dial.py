@@ -10,17 +10,18 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
+from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.delivery.connecting import Address, Attempt, serve_protocol
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.events import Event, SocketNameTooLong
 from twisted_mta.routing.candidates import Candidate, Family
+from twisted_mta.routing.literal import numeric_address
 from twisted_mta.routing.own_addresses import OwnAddresses
 
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -101,15 +102,10 @@ class DialSettings:
                     bind[family] = implied
                 continue
             given.add(family)
-            address = text.removeprefix("[").removesuffix("]")
             try:
-                if ip_address(address).version != (4 if family is Family.IPV4 else 6):
-                    raise ValueError("Address family for hostname not supported")
-            except ValueError:
-                shown = settings.parameter_name(name)
-                problems[family] = f"smtp_connect_addr: bad {shown} parameter: {text}: Name or service not known"
-            else:
-                bind[family] = address
+                bind[family] = _numeric(text, settings.parameter_name(name))
+            except ConfigError as error:
+                problems[family] = error.text
         return cls(
             time_limit=settings.smtp_connect_timeout or None,
             bind=bind,
@@ -216,12 +212,32 @@ class Dialer:
             if family is Family.IPV4:
                 skt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if bind_address:
+                if (":" in bind_address) != (family is Family.IPV6):
+                    raise OSError(errno.EAFNOSUPPORT, "an address of the other family")
                 skt.bind((bind_address, 0))
         except OSError as problem:
             skt.close()
             why = DsnStatus("4.4.0", "server configuration error")
             raise DialError(why, bind_problem=os.strerror(problem.errno or errno.EINVAL)) from problem
         return skt
+
+
+def _numeric(text: str, parameter: str) -> str:
+    """The local address that a parameter holds, of whatever family.
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    inner = text
+    if text.startswith("["):
+        if not text.endswith("]"):
+            raise ConfigError(f"smtp_connect_addr: malformed {parameter} parameter: {text}", parameter=parameter)
+        inner = text[1:-1]
+    literal = numeric_address(inner)
+    if literal is None:
+        problem = f"smtp_connect_addr: bad {parameter} parameter: {inner}: Name or service not known"
+        raise ConfigError(problem, parameter=parameter)
+    return literal[1]
 
 
 def _fits(path: str) -> bool:
