@@ -88,13 +88,16 @@ class LdapParameters:
         def names(parameter: str, default: str = "") -> tuple[str, ...]:
             return tuple(name.lower() for name in split_words(parameters.text(parameter, default)))
 
-        servers, needs_version_3 = _servers(parameters)
+        servers, scheme = _servers(parameters)
         start_tls = parameters.boolean("start_tls", False)
         version = parameters.integer("version", 2)
         if version not in (2, 3):
             warn(f" Unknown version {version}, using 3.")
             version = 3
-        if needs_version_3 or start_tls:
+        if version < 3 and (scheme or start_tls):
+            if parameters.optional("version") is not None:
+                because = f"dict_ldap_open: URL scheme {scheme}" if scheme else f"dict_ldap_open: {source} start_tls"
+                request.warn(f"{because} requires protocol version 3")
             version = 3
         base = parse_template(parameters.text("search_base"), source, "query")
         scope = parameters.text("scope", "sub", shortest=1).lower()
@@ -148,8 +151,8 @@ class LdapParameters:
         )
 
 
-def _servers(parameters: SourceParameters) -> tuple[str, bool]:
-    """The servers as URLs, and whether one of these needs version 3."""
+def _servers(parameters: SourceParameters) -> tuple[str, str]:
+    """The servers as URLs, and the first scheme of these that needs version 3."""
     port = parameters.integer("server_port", 389)
     urls: list[str] = []
     for word in split_words(parameters.text("server_host", "localhost")):
@@ -157,7 +160,8 @@ def _servers(parameters: SourceParameters) -> tuple[str, bool]:
             urls.append(word)
         else:
             urls.append(f"ldap://{word}" if re.search(r":[0-9]+\Z", word) else f"ldap://{word}:{port}")
-    return " ".join(urls), any(url.lower().startswith(("ldaps:", "ldapi:")) for url in urls)
+    schemes = [url.partition(":")[0].lower() for url in urls]
+    return " ".join(urls), next((scheme for scheme in schemes if scheme != "ldap"), "")
 
 
 @implementer(ILookupTable)

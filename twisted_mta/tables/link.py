@@ -12,7 +12,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from twisted_mta.tables.reading import AskingError, DisconnectedError, MalformedReplyError, ReplyReader
+from twisted_mta.tables.reading import AskingError, DisconnectedError, ReplyReader
 
 R = TypeVar("R")
 
@@ -74,7 +74,7 @@ class Link(Protocol):
             return
         try:
             reply = self._reader.feed(data)
-        except MalformedReplyError as error:
+        except AskingError as error:
             self._fail(error)
             return
         if reply is not None:

@@ -31,6 +31,9 @@ BACKUP_SECONDS = 100.0
 """For the table behind the server, in addition to what the server may take."""
 
 _VALUE = re.compile(rb"VALUE +[^ ]+ +[0-9]+ +([0-9]{1,10})(?: .*)?")
+_SHOWN = 30
+"""Octets of a strange reply that are told."""
+
 _BLANK = re.compile(r"[ \t\n\v\f\r]")
 
 
@@ -69,7 +72,7 @@ class GetReader:
         if line == b"END":
             self._value_at = 0
         elif found is None or int(found[1]) > self._longest_value:
-            raise MalformedReplyError(f"unexpected memcache server reply: {to_text(line[:100])}")
+            raise MalformedReplyError(f"unexpected memcache server reply: {to_text(line[:_SHOWN])}")
         else:
             self._value_at = end + 1
             self._value_ends = self._value_at + int(found[1])

@@ -108,7 +108,7 @@ class PgsqlConnection:
         if self._connection.status != pq.ConnStatus.OK:
             problem = to_text(self._connection.error_message)
             self._connection.finish()
-            raise SqlError(problem.rstrip("\n"))
+            raise SqlError(problem)
         self._socket = os.dup(self._connection.socket)
         try:
             self._run(b"SET client_encoding TO '" + self._quoted(parameters.encoding) + b"'")
@@ -184,7 +184,7 @@ class PgsqlConnection:
         if result.status in (pq.ExecStatus.SINGLE_TUPLE, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
             return
         words = "fatal error" if result.status == pq.ExecStatus.FATAL_ERROR else "unexpected result"
-        raise SqlError(f"{words} from host {self._server}: {to_text(result.error_message).rstrip()}")
+        raise SqlError(f"{words} from host {self._server}: {to_text(result.error_message)}")
 
 
 def _text_at(result: pq.abc.PGresult, row: int, column: int) -> str:

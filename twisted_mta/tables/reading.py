@@ -47,7 +47,8 @@ class ReplyReader(Protocol[R_co]):
             The reply once it is complete.
 
         Raises:
-            MalformedReplyError: it cannot be one, or there is more behind it.
+            AskingError: it cannot be one, or there is more behind it, or it says that the server has a problem; the connection
+                is not used again.
         """
 
 

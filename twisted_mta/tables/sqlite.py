@@ -78,7 +78,7 @@ def as_text(value: object) -> str:
         return to_text(value)
     if not isinstance(value, float) or not math.isfinite(value):
         return str(value).capitalize()
-    mantissa, exponent, power = f"{value:.15g}".partition("e")
+    mantissa, exponent, power = f"{value + 0.0:.15g}".partition("e")
     return (mantissa if "." in mantissa else mantissa + ".0") + exponent + power
 
 
