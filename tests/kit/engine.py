@@ -23,6 +23,7 @@ from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import DialSettings
 from twisted_mta.delivery.factory import SessionParts
 from twisted_mta.delivery.hand_over import OtherTransport
+from twisted_mta.delivery.outgoing import OutgoingRules
 from twisted_mta.delivery.recipients import ReportingRules
 from twisted_mta.delivery.witness import Notices, Watched, Witnesses
 from twisted_mta.interfaces import IMessageContent
@@ -33,6 +34,7 @@ from twisted_mta.observe.maillog import LogStyle, line_of
 from twisted_mta.routing.own_addresses import OwnAddresses
 from twisted_mta.routing.router import Router
 from twisted_mta.routing.settings import RoutingSettings
+from twisted_mta.session.content_rules import PLAIN, ContentRules
 from twisted_mta.session.limits import TimeLimits
 from twisted_mta.smtp.settings import DialogSettings
 
@@ -77,6 +79,8 @@ class Engine:
         notices: Notices | None = None,
         watched: Watched | None = None,
         best_mx_transport: OtherTransport | None = None,
+        content: ContentRules = PLAIN,
+        flags: str = "",
         **settings: Any,
     ) -> None:
         settings = {"randomize": False, "myhostname": "client.test", "hello_name": "client.test", **settings}
@@ -95,13 +99,17 @@ class Engine:
             self.dialer,
             self.clock,
             self.emit,
+            content=content,
         )
         router = Router(routing, self.dns, FakeNative(), OwnAddresses(own), self.emit, Random(1))
         rules = _pick(ReportingRules, settings)
         self.reporter = LoggingReporter(self.log, soft_bounce=rules.soft_bounce)
         witnesses = Witnesses(notices, watched, 2048, True, self.emit) if notices or watched else None
+        outgoing = OutgoingRules(self.emit, "agent", frozenset(flags), content)
         self.agent = DeliveryAgent(
-            AgentParts(sessions, routing, router, rules, tuple(relayhost), self.now, witnesses, best_mx_transport)
+            AgentParts(
+                sessions, routing, router, rules, tuple(relayhost), self.now, witnesses, best_mx_transport, outgoing
+            )
         )
 
     def now(self) -> int:
