@@ -3,6 +3,7 @@
 Flow: a test case makes an OpenTables in a directory of its own, and looks at what lookups give and what was told.
 """
 
+import os
 import shutil
 from collections.abc import Mapping
 from importlib import import_module
@@ -180,3 +181,15 @@ class NowTable:
 
     def close(self) -> None:
         """There is nothing to give back."""
+
+
+class as_nobody:  # noqa: N801 -- used like a function
+    """Runs a block without root's privileges, where there are any."""
+
+    def __enter__(self) -> None:
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+
+    def __exit__(self, *_: object) -> None:
+        if os.getuid() == 0:
+            os.seteuid(0)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -244,3 +245,28 @@ class LockedTableTests(LockCase):
         assert isinstance(found, Deferred)
         self.assertEqual(self.successResultOf(found), "new")
         opened.tables.close()
+
+
+class BlockingTests(LockCase):
+    """Without a reactor, as in a command, the process itself waits."""
+
+    def check(self, kind: str, how: str, suffix: str) -> None:
+        """Opening a table waits for the writer, and so does a lookup."""
+        write_database(kind, self.opened.directory / "table", [("a", "1")])
+        path = self.opened.directory / f"table{suffix}"
+        for _ in ("to open", "to look up"):
+            writer = self.writer(path, how)
+            timer = Timer(0.1, writer.finish)
+            timer.start()
+            self.assertEqual(self.opened.find(f"{kind}:table", "a"), "1")
+            timer.join()
+
+    def test_hash(self) -> None:
+        """Type hash."""
+        self.needs("berkeleydb")
+        self.check("hash", "flock", ".db")
+
+    def test_lmdb(self) -> None:
+        """Type lmdb."""
+        self.needs("lmdb")
+        self.check("lmdb", "fcntl", ".lmdb")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zope.interface.verify import verifyObject
 
-from tests.tables.opened import OpenTables, TablesCase
+from tests.tables.opened import OpenTables, TablesCase, as_nobody
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model.events import TableProblem, TableUnavailable
@@ -86,6 +86,34 @@ class RegistryTests(TablesCase):
         self.assertTrue(table.by_pattern)
         self.assertFalse(table.changed())
         table.close()
+
+    def test_repaired(self) -> None:
+        """A table that could not be opened counts as changed once its file is there, or another one."""
+        for kind, suffix in (("hash", ".db"), ("lmdb", ".lmdb"), ("cdb", ".cdb"), ("texthash", ""), ("regexp", "")):
+            spec = f"{kind}:{kind}"
+            self.opened.tables.close()
+            if "unsupported" in self.opened.problem(spec):
+                continue
+            self.assertEqual(self.opened.changed, "")
+            path = self.opened.write(f"{kind}{suffix}", b"a 1\na 2\n" if kind == "texthash" else b"x")
+            self.assertEqual(self.opened.changed, spec)
+            if kind == "regexp":
+                continue
+            self.opened.tables.close()
+            self.opened.problem(spec)
+            self.assertEqual(self.opened.changed, "")
+            path.write_bytes(b"other content")
+            self.assertEqual(self.opened.changed, spec)
+
+    def test_out_of_sight(self) -> None:
+        """What cannot be seen without privileges does not count as changed: there would be no end of tries."""
+        directory = self.opened.directory / "closed"
+        directory.mkdir()
+        self.opened.problem("texthash:closed/text")
+        directory.chmod(0)
+        self.addCleanup(directory.chmod, 0o700)
+        with as_nobody():
+            self.assertEqual(self.opened.changed, "")
 
     def test_flags(self) -> None:
         """The flags are the numbers that proxymap(8) takes."""

@@ -2,7 +2,7 @@
 
 import os
 
-from tests.tables.opened import TablesCase
+from tests.tables.opened import TablesCase, as_nobody
 from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import ADDRESSES, EXACT
 
@@ -87,15 +87,3 @@ class TableSetTests(TablesCase):
         directory.chmod(0)
         with as_nobody():
             self.assertEqual(self.opened.changed, "texthash:closed/text")
-
-
-class as_nobody:  # noqa: N801 -- used like a function
-    """Runs a block without root's privileges, where there are any."""
-
-    def __enter__(self) -> None:
-        if os.geteuid() == 0:
-            os.seteuid(65534)
-
-    def __exit__(self, *_: object) -> None:
-        if os.getuid() == 0:
-            os.seteuid(0)

@@ -177,10 +177,10 @@ def _open(request: TableRequest, kind: int) -> BerkeleyDBTable:
         database.lock.release()
     except db.DBError as error:
         database.close()
-        raise request.unusable(problem + _reason(error)) from None
+        raise request.unusable(problem + _reason(error), file.path) from None
     except OSError as error:
         database.close()
-        raise request.unusable(problem + str(error.strerror)) from None
+        raise request.unusable(problem + str(error.strerror), file.path) from None
     return BerkeleyDBTable(request, database, kind)
 
 

@@ -155,4 +155,4 @@ def open_cdb(request: TableRequest) -> CdbTable:
     except _DamagedError:
         problem = f"open database {file.path}: not a constant database"
     file.close()
-    raise request.unusable(problem)
+    raise request.unusable(problem, file.path)

@@ -8,7 +8,6 @@ import os
 import time
 import weakref
 
-from twisted_mta.interfaces import TableError
 from twisted_mta.tables.opening import TableRequest
 
 LARGEST_TEXT = 2**30
@@ -95,7 +94,7 @@ def open_database(request: TableRequest, suffix: str) -> OpenFile:
     try:
         file = open_file(path)
     except OSError as error:
-        raise request.unusable(f"open database {path}: {error.strerror}") from None
+        raise request.unusable(f"open database {path}: {error.strerror}", path) from None
     warn_if_outdated(request, file)
     return file
 
@@ -140,13 +139,9 @@ def read_text_table(request: TableRequest, open_problem: str = "open") -> tuple[
     try:
         file = open_file(path)
     except OSError as error:
-        raise request.unusable(f"{open_problem} {path}: {error.strerror}") from None
+        raise request.unusable(f"{open_problem} {path}: {error.strerror}", path) from None
     try:
         return file, read_all(file)
     except OSError as error:
         file.close()
-        raise _unreadable(request, path, error) from None
-
-
-def _unreadable(request: TableRequest, path: str, error: OSError) -> TableError:
-    return request.unusable(f"read {path}: {error.strerror}")
+        raise request.unusable(f"read {path}: {error.strerror}", path) from None

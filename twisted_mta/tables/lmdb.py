@@ -155,7 +155,7 @@ def open_lmdb(request: TableRequest) -> LmdbTable:
         lock.release()
     except (OSError, lmdb.Error) as error:
         file.close()
-        raise request.unusable(f"open database {file.path}: {_reason(error)}") from None
+        raise request.unusable(f"open database {file.path}: {_reason(error)}", file.path) from None
     return LmdbTable(request, file, environment)
 
 

@@ -73,6 +73,19 @@ class TableContext:
     in_thread: InThread | None = None
 
 
+class UnusableTableError(TableError):
+    """A table cannot be opened.
+
+    Attributes:
+        path: the file that is concerned; empty if none is.
+    """
+
+    def __init__(self, table: str, problem: str, path: str = "") -> None:
+        """Keep what is known."""
+        super().__init__(table, problem)
+        self.path = path
+
+
 @dataclass(frozen=True, slots=True)
 class TableRequest:
     """One table that is to be opened.
@@ -110,9 +123,14 @@ class TableRequest:
         """The file that the name means, with a suffix such as ``.db``."""
         return os.path.join(self.context.queue_directory, self.name + suffix)
 
-    def unusable(self, problem: str) -> TableError:
-        """The error that an opener raises; `problem` is the whole line of the log."""
-        return TableError(self.table, problem)
+    def unusable(self, problem: str, path: str = "") -> UnusableTableError:
+        """The error that an opener raises.
+
+        Args:
+            problem: the whole line of the log.
+            path: the file that is concerned: when that changes, another try makes sense.
+        """
+        return UnusableTableError(self.table, problem, path)
 
     def warn(self, text: str) -> None:
         """Emit a warning about what the table is made from."""

@@ -20,7 +20,8 @@ _ROOM_FOR_REGEX = 512
 """Octets for a regex_t: the largest known has 64."""
 _LONGEST_ERROR = 256
 _NO_MATCH = 1
-_LC_ALL_MASK = 0x1FBF
+_LC_CTYPE_MASK = 1
+"""What newlocale(3) is to set; all else is that of the C locale anyhow."""
 
 
 class Option(enum.IntFlag):
@@ -29,7 +30,6 @@ class Option(enum.IntFlag):
     EXTENDED = 1
     IGNORE_CASE = 2
     NEWLINE = 4
-    NO_GROUPS = 8
 
 
 class _Span(ctypes.Structure):
@@ -54,7 +54,7 @@ _newlocale = _function("newlocale", ctypes.c_void_p, ctypes.c_int, ctypes.c_char
 _uselocale = _function("uselocale", ctypes.c_void_p, ctypes.c_void_p)
 
 # In the locale of Python's process a dot would be a character of UTF-8, and no byte that is none; Postfix knows bytes alone.
-_C_LOCALE = _newlocale(_LC_ALL_MASK, b"C", None)
+_C_LOCALE = _newlocale(_LC_CTYPE_MASK, b"C", None)
 
 
 def _compile(pattern: bytes, options: int) -> Any:

@@ -12,7 +12,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model.events import TableProblem
 from twisted_mta.tables.keys import prepared
-from twisted_mta.tables.opening import Opener, TableContext, TableFlags, TableRequest
+from twisted_mta.tables.opening import Opener, TableContext, TableFlags, TableRequest, UnusableTableError
 from twisted_mta.tables.surrogate import UnavailableTable
 
 
@@ -93,12 +93,13 @@ def open_table(
         return prepared(_opener(request, types)(request), request)
     except TableError as error:
         reason = error.problem
+        path = error.path if isinstance(error, UnusableTableError) else ""
     except RecursionError:
-        reason = f"{kind}: tables are nested too deeply"
+        reason, path = f"{kind}: tables are nested too deeply", ""
     if context.open_errors_are_fatal:
         raise ConfigError(reason)
     context.emit(TableProblem(spec, reason))
-    return UnavailableTable(spec, reason, context.emit)
+    return UnavailableTable(spec, reason, context.emit, path)
 
 
 def _opener(request: TableRequest, types: Mapping[str, TableType]) -> Opener:

@@ -60,6 +60,6 @@ def open_texthash(request: TableRequest) -> TextTable:
         folded = fold(key)
         if folded in entries:
             file.close()
-            raise request.unusable(f'{place}: duplicate entry: "{key}"')
+            raise request.unusable(f'{place}: duplicate entry: "{key}"', path)
         entries[folded] = value
     return TextTable(request.table, file, entries)
