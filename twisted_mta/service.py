@@ -181,6 +181,7 @@ class DeliveryService(PostfixService):
         super().__init__(options, reactor)
         self._listener: DeliveryListener | None = None
         self._looked_at = 0.0
+        self._last_request_at = reactor.seconds()
 
     def begin(self, generation: Generation, owner: MailOwner) -> None:
         """Listen, and be root no more."""
@@ -224,9 +225,19 @@ class DeliveryService(PostfixService):
         self._renew(master_cf=True)
 
     def _look_for_changes(self) -> None:
-        """Before a request: take up what has changed, but look no more than once a second."""
+        """Before a request: take up what has changed, but look no more than once a second.
+
+        After max_idle seconds without a request all is taken up anew, as by a process of Postfix's, which would have ended: also
+        what is not watched, such as the addresses of this machine.
+        """
         now, generation = self._reactor.seconds(), self._generation
-        if now - self._looked_at < LOOK_SECONDS or generation is None:
+        idle_seconds, self._last_request_at = now - self._last_request_at, now
+        if generation is None:
+            return
+        if idle_seconds >= generation.settings.max_idle:
+            self._renew(master_cf=False)
+            return
+        if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
         if generation.changed(self._loader.stamp(), self.emit):
