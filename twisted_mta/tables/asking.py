@@ -129,6 +129,8 @@ class Server:
     # ---- lending ----
 
     async def _take(self, *, fresh: bool) -> Link:
+        if self._closed:
+            raise ConnectFailedError("table closed")
         if fresh:
             self.drop_idle()
         elif self._idle:
