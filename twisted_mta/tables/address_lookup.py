@@ -5,7 +5,7 @@ Sources: generic(5), "TABLE SEARCH ORDER" and "ADDRESS EXTENSION"; postconf(5) r
 double_bounce_sender, mydestination, inet_interfaces, proxy_interfaces.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from twisted_mta.model.address import quote_5322
@@ -126,33 +126,34 @@ async def find_address(
     domain_part = at + domain
     base, extension = extensions.split(local_part)
 
-    async def find(local: str, behind: str, *, part: bool = True) -> str | None:
-        for key in _forms(local, behind, plain_too):
-            found = await maps.find(key, part=part)
+    whole_forms = _forms(local_part, plain_too)
+    base_forms = _forms(base, plain_too) if extension else ()
+
+    async def find(forms: Iterable[str], behind: str, *, part: bool = True) -> str | None:
+        for form in forms:
+            found = await maps.find(form + behind, part=part)
             if found is not None:
                 return found
         return None
 
-    found = await find(local_part, domain_part, part=False)
+    found = await find(whole_forms, domain_part, part=False)
     if found is not None:
         return AddressFound(found)
-    if extension and (found := await find(base, domain_part)) is not None:
+    if extension and (found := await find(base_forms, domain_part)) is not None:
         return AddressFound(found, extension)
     if not at:
         return None
     if await is_local(domain):
-        if (found := await find(local_part, "")) is not None:
+        if (found := await find(whole_forms, "")) is not None:
             return AddressFound(found)
-        if extension and (found := await find(base, "")) is not None:
+        if extension and (found := await find(base_forms, "")) is not None:
             return AddressFound(found, extension)
     found = await maps.find(domain_part, part=True)
     return None if found is None else AddressFound(found)
 
 
-def _forms(local_part: str, behind: str, plain_too: bool) -> Iterator[str]:
-    """A local part as it is quoted, and as it is if that differs, with what follows it."""
+def _forms(local_part: str, plain_too: bool) -> tuple[str, ...]:
+    """A local part as it is quoted, and as it is if that differs and is wanted."""
     # The local part alone may have an "@": only with a domain behind it is it clear where it ends.
     quoted = quote_5322(f"{local_part}@x")[:-2]
-    yield quoted + behind
-    if plain_too and quoted != local_part:
-        yield local_part + behind
+    return (quoted, local_part) if plain_too and quoted != local_part else (quoted,)
