@@ -1,363 +1,474 @@
-"""Tests of twisted_mta.tables.berkeley_db, lmdb and cdb, on files that the libraries themselves write."""
+"""Database tables: parameters, servers, queries; with databases in memory, or in a file."""
 
-import os
-import random
-import subprocess
-import sys
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
+import ldap
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.tables.databases import WRITERS, write_cdb, write_database
-from tests.tables.opened import TablesCase
-from twisted_mta.interfaces import ILookupTable, TableError
-from twisted_mta.tables.cdb import cdb_hash
-from twisted_mta.tables.locked import TrailingNull
-from twisted_mta.tables.opening import EXACT
-
-ENTRIES = [(f"user{number}@example.com", f"value {number}") for number in range(3000)]
-
-
-class DatabaseTests(TablesCase):
-    """What all types of files have in common; each test runs once for each."""
-
-    kind: ClassVar[str] = "cdb"
-    module: ClassVar[str] = "twisted_mta.tables.cdb"
-    flips: ClassVar[tuple[int, ...]] = (1, 10, 300)
-    """How many octets of a damaged file are other than they were."""
-
-    def setUp(self) -> None:
-        """Skip without the library."""
-        super().setUp()
-        self.needs(self.module)
-        self.source = self.opened.directory / "table"
-        self.file = Path(f"{self.source}{WRITERS[self.kind][1]}")
-        self.spec = f"{self.kind}:table"
-
-    def write(self, entries: list[tuple[str, str]]) -> None:
-        """Write the file as postmap(1) would."""
-        write_database(self.kind, self.source, entries)
-
-    def write_exactly(self, *entries: tuple[bytes, bytes]) -> None:
-        """Write the file with exactly these keys and values."""
-        WRITERS[self.kind][0](self.file, entries)
-
-    def test_all_are_found(self) -> None:
-        """Every entry is found, in any case, and no other."""
-        self.write(ENTRIES)
-        self.assertTrue(verifyObject(ILookupTable, self.opened.tables.open(self.spec)))
-        for key, value in ENTRIES[::7]:
-            self.assertEqual(self.opened.find(self.spec, key.upper()), value)
-            self.assertEqual(self.opened.find(self.spec, key + "x"), None)
-        self.assertEqual(self.opened.find(self.spec, "USER1@example.com", EXACT), None)
-        self.assertEqual(self.opened.events, [])
-
-    def test_odd_keys(self) -> None:
-        """Empty, long and strange keys are looked up like others."""
-        self.write([("é", "e"), ("x" * 300, "long"), ("a b", "blank"), ("big", "v" * 20_000)])
-        for key, value in (("É", "e"), ("X" * 300, "long"), ("a b", "blank"), ("big", "v" * 20_000)):
-            self.assertEqual(self.opened.find(self.spec, key), value)
-        for key in ("", "x" * 5000, "\0", "a\0b", "x" * 511, "x" * 512, "\udcff"):
-            self.assertEqual(self.opened.find(self.spec, key), None)
-
-    def test_null_at_the_end(self) -> None:
-        """Keys may end with a null character or not; the first that is found decides for all."""
-        self.write_exactly((b"a", b"1"), (b"b\0", b"2\0"), (b"c", b"3\0more"))
-        self.assertEqual(self.opened.find(self.spec, "a"), "1")
-        self.assertEqual(self.opened.find(self.spec, "b"), None)
-        self.assertEqual(self.opened.find(self.spec, "c"), "3")
-        self.opened.tables.close()
-        self.assertEqual(self.opened.find(self.spec, "b"), "2")
-        self.assertEqual(self.opened.find(self.spec, "a"), None)
-
-    def test_no_file(self) -> None:
-        """A file that is not there, and one that is something else."""
-        self.assertEqual(self.opened.problem(self.spec), f"open database {self.file}: No such file or directory")
-        for content in (b"", b"neither of these\n", b"\xff" * 5000):
-            self.opened.tables.close()
-            self.file.write_bytes(content)
-            self.assertIn(f"open database {self.file}: ", self.opened.problem(self.spec))
-
-    def test_older_than_source(self) -> None:
-        """A source that is newer, and not just being edited, is told."""
-        self.write(ENTRIES[:1])
-        self.source.write_text("x y\n")
-        os.utime(self.file, (1_000_000, 1_000_000))
-        self.opened.find(self.spec, "a")
-        self.assertEqual(self.opened.events, [])
-        self.opened.tables.close()
-        os.utime(self.source, (2_000_000, 2_000_000))
-        self.opened.find(self.spec, "a")
-        self.assertEqual(self.opened.lines, [f"warning: database {self.file} is older than source file {self.source}"])
-
-    def test_opened_often(self) -> None:
-        """Several sets of tables may have the same file open, and each other's end does not matter."""
-        self.write(ENTRIES[:10])
-        key, value = ENTRIES[5]
-        self.assertEqual(self.opened.find(self.spec, key), value)
-        self.assertEqual(self.opened.find(self.spec, key, EXACT), value)
-        other = type(self.opened)(self.opened.directory)
-        self.assertEqual(other.find(self.spec, key), value)
-        self.opened.tables.close()
-        self.assertEqual(other.find(self.spec, key), value)
-        other.tables.close()
-
-    def test_descriptors(self) -> None:
-        """A closed table holds none."""
-        self.write(ENTRIES[:10])
-        before = len(os.listdir("/proc/self/fd"))
-        for _ in range(3):
-            self.opened.find(self.spec, "a")
-            self.opened.tables.close()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
-
-    def test_damaged(self) -> None:
-        """A damaged file gives values, nothing or errors, but never ends the process."""
-        self.write(ENTRIES)
-        self.file.replace(self.opened.directory / "good")
-        ran = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                DAMAGE,
-                self.kind,
-                str(self.file),
-                str(self.opened.directory / "good"),
-                repr(self.flips),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parents[2],
-        )
-        self.assertEqual((ran.returncode, ran.stdout), (0, "done\n"), ran.stderr)
-
-
-DAMAGE = """
-import random, sys
-from pathlib import Path
 from tests.tables.opened import OpenTables
-from twisted_mta.interfaces import TableError
-kind, path, good = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]).read_bytes()
-chance = random.Random(1)
-for _ in range(60):
-    data = bytearray(good)
-    for _ in range(chance.choice(eval(sys.argv[4]))):
-        data[chance.randrange(len(data))] = chance.randrange(256)
-    path.write_bytes(data[: chance.choice((len(data), len(data), chance.randrange(len(data))))])
-    opened = OpenTables(path.parent)
-    for number in range(0, 3000, 50):
-        try:
-            opened.find(f"{kind}:table", f"user{number}@example.com")
-        except TableError:
-            pass
-    opened.tables.close()
-print("done")
-"""
+from twisted_mta.config.errors import ConfigError
+from twisted_mta.interfaces import ILookupTable, TableError
+from twisted_mta.model.events import TableWarning
+from twisted_mta.tables.ldap import LdapParameters
+from twisted_mta.tables.ldap_session import Entries, LdapQuery, LdapSession, quoted_in_filter, quoted_in_name
+from twisted_mta.tables.mongodb import MongoTable
+from twisted_mta.tables.my_cnf import read_options
+from twisted_mta.tables.mysql import MysqlParameters
+from twisted_mta.tables.opening import ADDRESSES, EXACT, TableRequest
+from twisted_mta.tables.pgsql import PgsqlParameters
+from twisted_mta.tables.results import LookupFailedError, Results, Warn
+from twisted_mta.tables.source_parameters import SourceParameters
+from twisted_mta.tables.sql_servers import ServerSession, SqlDialect, SqlError
+from twisted_mta.tables.templates import KeyParts, parse_template
 
 
-class BerkeleyDBTests(DatabaseTests):
-    """Type hash."""
+class DatabaseCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A place for tables, without threads."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        self.opened = OpenTables(directory)
+        self.addCleanup(self.opened.tables.close)
 
-    kind = "hash"
-    module = "berkeleydb"
-    other = "btree"
+    def request(self, kind: str, text: str) -> TableRequest:
+        """A table whose parameters stand in a file."""
+        path = self.opened.write("t.cf", text)
+        return TableRequest(kind, str(path), ADDRESSES, self.opened.context, self.opened.tables.open)
 
-    def test_other_kind(self) -> None:
-        """A hash is no btree, and the other way round."""
-        write_database(self.other, self.source, ENTRIES[:10])
-        self.assertEqual(self.opened.problem(self.spec), f"open database {self.file}: Invalid argument")
+    def parameters(self, text: str) -> SourceParameters:
+        """Parameters in a file."""
+        found = SourceParameters(self.request("x", text))
+        self.addCleanup(found.close)
+        return found
 
-    def test_written_in_place(self) -> None:
-        """The file is written to while it is open: the next lookup sees it, in all its parts."""
-        self.write(ENTRIES)
-        key, value = ENTRIES[1]
-        self.assertEqual(self.opened.find(self.spec, key), value)
-        inode = self.file.stat().st_ino
-        self.rewrite([(f"new{number}", "x") for number in range(20_000)] + [(key, "other")])
-        self.assertEqual(self.file.stat().st_ino, inode)
-        self.assertEqual(self.opened.changed, self.spec)
-        self.assertEqual(self.opened.find(self.spec, key), "other")
-        self.assertEqual(self.opened.find(self.spec, "new19999"), "x")
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[2][0]), None)
-        self.assertEqual(self.opened.changed, "")
-        self.assertEqual(self.opened.events, [])
+    def fatal(self, kind: str, text: str) -> str:
+        """Why a table makes the configuration unusable, without the name of the file."""
+        path = self.opened.write("t.cf", text)
+        self.opened.tables.close()
+        with self.assertRaises(ConfigError) as caught:
+            self.opened.tables.open(f"{kind}:{path}")
+        return caught.exception.text.replace(str(path), "FILE")
 
-    def rewrite(self, entries: list[tuple[str, str]]) -> None:
-        """Write other entries into the same file, with another time."""
-        other = self.opened.directory / "other"
-        write_database(self.kind, other, entries)
-        self.file.write_bytes(Path(f"{other}.db").read_bytes())
-        os.utime(self.file, (1, 1))
 
-    def test_replaced(self) -> None:
-        """Another file takes the name: the next lookup sees it."""
-        self.write(ENTRIES[:10])
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        other = self.opened.directory / "other"
-        write_database(self.kind, other, [("a", "b")])
-        os.replace(f"{other}.db", self.file)
-        self.assertEqual(self.opened.find(self.spec, "a"), "b")
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), None)
+class SourceParametersTests(DatabaseCase):
+    def test_file(self) -> None:
+        """A file has no $name; the last of several values counts."""
+        found = self.parameters("a = $b \nn = 5\ny = yes\n# no\nc = one\n  two\na = last $x\n")
+        self.assertEqual(found.text("a"), "last $x")
+        self.assertEqual(found.text("c"), "one  two")
+        self.assertEqual((found.integer("n", 1), found.integer("m", 7)), (5, 7))
+        self.assertEqual((found.boolean("y", False), found.boolean("z", True)), (True, True))
+        self.assertIsNone(found.optional("m"))
+        self.assertIn("line 7: overriding earlier entry: a=$b", self.opened.lines[0])
+        self.assertFalse(found.changed())
+        self.opened.write("t.cf", "changed").unlink()
+        self.assertTrue(found.changed())
 
-    def test_removed(self) -> None:
-        """The file goes away: an error at each lookup, never "not found"; when it is back, all is well."""
-        self.write(ENTRIES[:10])
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        self.file.unlink()
-        for _ in range(2):
-            self.assertRaises(TableError, self.opened.find, self.spec, ENTRIES[1][0])
-            self.assertEqual(
-                self.opened.lines.pop(), f"warning: {self.spec}: open database {self.file}: No such file or directory"
+    def test_main_cf(self) -> None:
+        """A name that is no path is a prefix of parameters in main.cf."""
+        opened = OpenTables(self.opened.directory, parameters={"t_a": "x", "t_n": "?"})
+        found = SourceParameters(TableRequest("x", "t", ADDRESSES, opened.context, opened.tables.open))
+        self.assertEqual((found.text("a"), found.text("b", "default")), ("x", "default"))
+        with self.assertRaises(ConfigError) as caught:
+            found.integer("n", 1)
+        self.assertEqual(caught.exception.text, "bad numerical configuration: t_n = ?")
+        self.assertFalse(found.changed())
+
+    def test_mistakes(self) -> None:
+        """Mistakes are told with the file."""
+        for text, problem in [
+            ("x", "FILE, line 1: missing '=' after attribute name: \"x\""),
+            ("query = select 1", "FILE: bad string length 0 < 1: dbpath = "),
+            ("dbpath = x", "FILE: bad string length 0 < 1: table = "),
+            ("dbpath = x\nquery = %x", "db_common_parse: FILE: Invalid query template: %x"),
+            ("dbpath = x\nquery = 1\nresult_format = %x", "db_common_parse: FILE: Invalid result template: %x"),
+            ("dbpath = x\nquery = 1\nexpansion_limit = x", "FILE: bad numerical configuration: expansion_limit = x"),
+            ("dbpath = x\nquery = 1\ndomain = !", "FILE: no pattern after '!'"),
+        ]:
+            self.assertEqual(self.fatal("sqlite", text), problem)
+        self.assertEqual(self.opened.problem("mysql:/absent"), "open /absent: No such file or directory")
+
+
+class SqliteTests(DatabaseCase):
+    def table(self, text: str) -> str:
+        """A table whose database has some keys."""
+        path = self.opened.directory / "data"
+        if not path.exists():
+            connection = sqlite3.connect(path)
+            connection.executescript(
+                "create table a (k, v); insert into a values ('k', 'v'), ('it''s', 'q'), ('two', 1), ('two', 2)"
             )
-        self.assertEqual(self.opened.changed, self.spec)
-        self.write([("a", "b")])
-        self.assertEqual(self.opened.find(self.spec, "a"), "b")
+            connection.close()
+        return f"sqlite:{self.opened.write('t.cf', f'dbpath = data{chr(10)}{text}')}"
 
-    def test_emptied(self) -> None:
-        """The file is emptied in place: an error, not "not found"; without growing with each lookup."""
-        self.write(ENTRIES[:10])
-        self.opened.find(self.spec, "a")
-        self.file.write_bytes(b"")
-        os.utime(self.file, (1, 1))
-        before = len(os.listdir("/proc/self/fd"))
-        for _ in range(3):
-            self.assertRaises(TableError, self.opened.find, self.spec, "a")
-        self.assertLessEqual(len(os.listdir("/proc/self/fd")), before)
+    def test_lookups(self) -> None:
+        """Without threads, values come at once; keys are folded and quoted."""
+        spec = self.table("query = select v from a where k = '%s'; drop table a\n")
+        verifyObject(ILookupTable, self.opened.tables.open(spec))
+        for key, wanted in [("K", "v"), ("it's", "q"), ("two", "1,2"), ("x' or 1 --", None), ("\udcff", None)]:
+            self.assertEqual(self.opened.find(spec, key), wanted)
+        self.assertIsNone(self.opened.find(spec, "K", EXACT))
 
-    def test_configuration_of_the_library(self) -> None:
-        """A DB_CONFIG in the current directory means nothing."""
-        self.write(ENTRIES[:10])
-        elsewhere = self.opened.directory / "elsewhere"
-        elsewhere.mkdir()
-        (elsewhere / "DB_CONFIG").write_text("no such setting\n")
-        self.addCleanup(os.chdir, os.getcwd())
-        os.chdir(elsewhere)
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
+    def test_domain_errors(self) -> None:
+        """Where the list of domains cannot be asked, the table cannot."""
+        spec = self.table("query = select 'x'\ndomain = fail:x\n")
+        self.assertEqual(self.opened.problem(spec, "u@d"), "lookups always fail")
+        self.assertIsNone(self.opened.find(spec, "user"))
 
-
-class BtreeTests(BerkeleyDBTests):
-    """Type btree."""
-
-    kind = "btree"
-    other = "hash"
-
-
-class LmdbTests(DatabaseTests):
-    """Type lmdb."""
-
-    kind = "lmdb"
-    module = "lmdb"
-    flips = (0,)  # the library maps the file and trusts it: it is not safe from more than a file that was cut
-
-    def test_grows(self) -> None:
-        """The file is written to, and grows beyond what was mapped: the next lookup sees it, and nothing counts as changed."""
-        self.write(ENTRIES[:3])
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        program = (
-            "import sys; from tests.tables.databases import write_lmdb; from pathlib import Path;"
-            "write_lmdb(Path(sys.argv[1]), ((b'key%d\\0' % n, b'x' * 100) for n in range(100000)))"
+    def test_broken_queries(self) -> None:
+        """A query that is none is told; a database that is none makes the configuration unusable."""
+        problem = self.opened.problem(self.table("query = selct\n"))
+        self.assertIn('SQL prepare failed: near "selct": syntax error', problem)
+        self.assertEqual(self.opened.lines, [f"warning: {problem}"])
+        self.assertIn(
+            "Can't open database: unable to open database file", self.fatal("sqlite", "dbpath = no\nquery = x")
         )
-        subprocess.run([sys.executable, "-c", program, str(self.file)], check=True, cwd=Path(__file__).parents[2])
-        self.assertEqual(self.opened.find(self.spec, "key99999"), "x" * 100)
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        self.assertEqual(self.opened.changed, "")
+        self.assertFalse((self.opened.directory / "no").exists())
 
-    def test_replaced(self) -> None:
-        """Another file takes the name, or none: the open one answers as before, and counts as changed."""
-        self.write(ENTRIES[:3])
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        other = self.opened.directory / "other"
-        write_database(self.kind, other, [("a", "b")])
-        os.replace(f"{other}.lmdb", self.file)
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        self.assertEqual(self.opened.changed, self.spec)
-        later = type(self.opened)(self.opened.directory)
-        self.assertEqual(later.find(self.spec, "a"), "b")
-        later.tables.close()
+    def test_it_is_read_only(self) -> None:
+        """A query cannot change anything."""
+        self.assertIn("readonly", self.opened.problem(self.table("query = delete from a\n")))
 
-    def test_cut_short(self) -> None:
-        """A file that was cut short is an error, before it is opened and while it is open."""
-        self.write(ENTRIES)
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        os.truncate(self.file, 50_000)
-        self.assertRaises(TableError, self.opened.find, self.spec, ENTRIES[1][0])
-        self.assertEqual(self.opened.lines, [f"warning: {self.spec}: error reading {self.file}: file was cut short"])
-        self.opened.tables.close()
-        for octets in (50_000, 8192, 5000, 100):
-            os.truncate(self.file, octets)
-            self.assertIn(f"open database {self.file}: ", self.opened.problem(self.spec))
+
+class FakeConnection:
+    """A connection to a server that does what its name says."""
+
+    def __init__(self, server: str, story: list[str]) -> None:
+        self.server = server
+        self.story = story
+        story.append(f"connect {server}")
+        if "down" in server:
+            raise SqlError("down")
+
+    def quote(self, text: str) -> str:
+        """Quote it visibly."""
+        return f"<{text}>"
+
+    def query(self, statement: str) -> list[str]:
+        """Give back the statement."""
+        self.story.append(f"query {self.server}")
+        if "broken" in self.server:
+            raise SqlError("broken")
+        return [statement]
+
+    def abort(self) -> None:
+        """Take note."""
+        self.story.append(f"abort {self.server}")
+
+    def close(self) -> None:
+        """Take note."""
+        self.story.append(f"close {self.server}")
+
+
+class ServerSessionTests(SynchronousTestCase):
+    def session(self, *servers: str) -> ServerSession:
+        """A session with servers; the first of equally good ones is chosen."""
+        self.story: list[str] = []
+        self.warnings: list[str] = []
+        self.now = 0.0
+        dialect = SqlDialect(
+            connect=lambda server: FakeConnection(server, self.story),
+            rank=lambda server: 0 if server.startswith("unix") else 1,
+            connect_failed="connect to {server}: {problem}",
+            query_failed="query at {server}: {problem}",
+        )
+        return ServerSession(servers, dialect, 60, choose=lambda among: among[0], now=lambda: self.now)
+
+    def ask(self, session: ServerSession) -> list[str]:
+        """Ask for a key."""
+        return session.ask(parse_template("select %s", "file", "query"), KeyParts("k"), self.warnings.append)
+
+    def test_connection_is_kept(self) -> None:
+        """One connection serves all lookups; sockets come first."""
+        session = self.session("host", "unix:x")
+        self.assertEqual([self.ask(session), self.ask(session)], [["select <k>"]] * 2)
+        self.assertEqual(self.story, ["connect unix:x", "query unix:x", "query unix:x"])
+        session.rest()
+        self.assertEqual(self.story[-1], "close unix:x")
+        self.ask(session)
+        self.assertEqual(self.story[-2], "connect unix:x")
+
+    def test_next_server(self) -> None:
+        """A server that fails is told, and left alone for a while."""
+        session = self.session("unix:down", "broken", "good")
+        for _ in range(2):
+            self.assertEqual(self.ask(session), ["select <k>"])
+        wanted = [
+            "connect unix:down",
+            "connect broken",
+            "query broken",
+            "close broken",
+            "connect good",
+            *["query good"] * 2,
+        ]
+        self.assertEqual(self.story, wanted)
+        self.assertEqual(self.warnings, ["connect to unix:down: down", "query at broken: broken"])
+        session.rest()
+        self.now = 60.0
+        self.ask(session)
+        self.assertIn("connect unix:down", self.story[7:])
+
+    def test_single_server(self) -> None:
+        """A single server is tried twice, and then not before the pause is over."""
+        session = self.session("down")
+        for _ in range(2):
+            with self.assertRaises(LookupFailedError):
+                self.ask(session)
+        self.assertEqual(self.story, ["connect down"] * 2)
+
+    def test_abort(self) -> None:
+        """What is broken off is not begun anew."""
+        session = self.session("good")
+        session.abort()
+        with self.assertRaises(LookupFailedError):
+            self.ask(session)
+        self.assertEqual(self.story, [])
+
+
+class MysqlTests(DatabaseCase):
+    def arguments(self, text: str, server: str) -> dict[str, Any]:
+        """What PyMySQL is called with."""
+        return MysqlParameters.read(self.parameters(f"dbname = x\noption_group =\n{text}")).arguments(server)
+
+    def test_servers(self) -> None:
+        """Sockets, hosts with and without a port; localhost is a socket."""
+        for server, wanted in [
+            ("unix:/s", {"unix_socket": "/s"}),
+            ("inet:h:5", {"host": "h", "port": 5}),
+            ("h", {"host": "h", "port": 3306}),
+        ]:
+            found = self.arguments("", server)
+            self.assertEqual({name: found[name] for name in ("unix_socket", "host", "port") if name in found}, wanted)
+        self.assertIn("unix_socket", self.arguments("", "localhost"))
+        self.assertEqual(self.arguments("", "localhost:7")["port"], 7)
+
+    def test_tls(self) -> None:
+        """TLS is used if a parameter of it is set; names are checked only if that is wanted."""
+        self.assertTrue(self.arguments("", "h")["ssl_disabled"])
+        found = self.arguments("tls_CAfile = /ca\ntls_verify_cert = yes", "h")["ssl"]
+        self.assertEqual((found["ca"], found["check_hostname"]), ("/ca", True))
+        self.assertFalse(self.arguments("tls_cert_file = /c", "h")["ssl"]["check_hostname"])
+
+    def test_options_file(self) -> None:
+        """What the parameters leave open is taken from an options file, and from those that it includes."""
+        self.opened.write("more.cnf", "[postfix]\nport = 77\n")
+        file = self.opened.write(
+            "my.cnf",
+            "# no\n[client]\nuser = 'a b'\npassword=p # no\nssl_ca = /ca\n[mysqld]\nuser=no\n"
+            f"!includedir {self.opened.directory}\n",
+        )
+        found = read_options([str(file), "/absent"], "postfix")
+        self.assertEqual(found, {"user": "a b", "password": "p", "ssl-ca": "/ca", "port": "77"})
+        text = f"dbname = x\nuser = mine\noption_file = {file}\noption_group = postfix\n"
+        arguments = MysqlParameters.read(self.parameters(text)).arguments("h")
+        self.assertEqual([arguments[name] for name in ("user", "password", "port")], ["mine", "p", 77])
+        self.assertEqual(arguments["ssl"]["ca"], "/ca")
+
+    def test_mistakes(self) -> None:
+        """Mistakes are told as Postfix tells them."""
+        self.assertEqual(self.fatal("mysql", "query = x"), "FILE: bad string length 0 < 1: dbname = ")
+        text = "dbname = x\nquery = x\nrequire_result_set = x"
+        self.assertEqual(self.fatal("mysql", text), "FILE: bad boolean configuration: require_result_set = x")
+
+
+class PgsqlTests(DatabaseCase):
+    def test_servers(self) -> None:
+        """Sockets, hosts, URIs; none is waited for without end."""
+        own = PgsqlParameters.read(self.parameters("dbname = d b\nuser = u\npassword = it's\n"))
+        for server, wanted in [
+            ("unix:/s", r"connect_timeout=10 dbname='d b' host=/s password=it\'s user=u"),
+            ("inet:h:5", r"connect_timeout=10 dbname='d b' host=h password=it\'s port=5 user=u"),
+            ("h", r"connect_timeout=10 dbname='d b' host=h password=it\'s user=u"),
+            ("postgresql://v@h/n?sslmode=require", "connect_timeout=10 dbname=n host=h sslmode=require user=v"),
+        ]:
+            self.assertEqual(sorted(own.connection_text(server).split()), sorted(wanted.split()))
+        with self.assertRaises(SqlError):
+            own.connection_text("postgresql://[")
+
+
+class FakeDirectory:
+    """A directory that answers by base and filter."""
+
+    def __init__(self, answers: dict[tuple[str, str], Entries | ldap.LDAPError]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, int, str, list[str]]] = []
+
+    def search(self, base: str, scope: int, search_filter: str, attributes: Sequence[str], warn: Warn) -> Entries:
+        """Answer."""
+        self.asked.append((base, scope, search_filter, list(attributes)))
+        found = self.answers[base, search_filter]
+        if isinstance(found, ldap.LDAPError):
+            raise found
+        return found
+
+    def rest(self) -> None:
+        """There is nothing to close."""
+
+
+class LdapTests(DatabaseCase):
+    def ask(self, text: str, directory: FakeDirectory, key: str = "k") -> str | None:
+        """Look up a key."""
+        request = self.request("ldap", f"search_base = dc=x\nquery_filter = (u=%s)\n{text}")
+        parameters = SourceParameters(request)
+        self.addCleanup(parameters.close)
+        own = LdapParameters.read(request, parameters, 0)
+        self.warnings: list[str] = []
+        result_format = parse_template("%s", "file", "result")
+        results = Results("ldap:x", KeyParts(key), result_format, 0, "too many", self.warnings.append)
+        query: Any = LdapQuery(own, "file")
+        query(directory, key=KeyParts(key), results=results, warn=self.warnings.append)
+        return results.joined()
+
+    def test_quoting(self) -> None:
+        """Characters that mean something are quoted: others in filters than in names."""
+        self.assertEqual(quoted_in_filter("a*(b)\\c, é"), "a\\2A\\28b\\29\\5Cc, é")
+        self.assertEqual(quoted_in_name('a,b=c+"x" \\'), "a\\2Cb=c\\2B\\22x\\22\\20\\5C")
+        directory = FakeDirectory({("ou=a\\2Cb", "(u=a,b)"): [("dn", {"mail": [b"m"]})]})
+        self.assertEqual(self.ask("search_base = ou=%s\nresult_attribute = mail", directory, "a,b"), "m")
+
+    def test_references(self) -> None:
+        """Entries that refer to others are followed; one that is missing is left out."""
+        directory = FakeDirectory(
+            {
+                ("dc=x", "(u=k)"): [
+                    (None, {"ref": [b"no"]}),
+                    (
+                        "dn",
+                        {
+                            "member": [b"cn=1", b"cn=2", b"ldap:///cn=3?Mail?one?(a=b)"],
+                            "mail": [b"leaf"],
+                            "Cn": [b"plain"],
+                        },
+                    ),
+                ],
+                ("cn=1", "(objectclass=*)"): [("cn=1", {"mail": [b"one"]})],
+                ("cn=2", "(objectclass=*)"): ldap.NO_SUCH_OBJECT({"result": 32, "desc": "No such object"}),
+                ("cn=3", "(a=b)"): [("cn=3", {"mail": [b"three"]})],
+            }
+        )
+        text = "result_attribute = cn\nleaf_result_attribute = mail\nspecial_result_attribute = member\n"
+        self.assertEqual(self.ask(text, directory), "one,three,plain")
+        self.assertEqual(directory.asked[-1], ("cn=3", ldap.SCOPE_ONELEVEL, "(a=b)", ["mail"]))
+        self.assertEqual(self.warnings[0], "dict_ldap_get_values[1]: DN cn=2 not found, skipping ")
+
+    def test_terminal_attributes(self) -> None:
+        """Where there is a terminal attribute, nothing else counts."""
+        entry = {"member": [b"cn=1"], "mail": [b"m"], "final": [b"f"]}
+        directory = FakeDirectory({("dc=x", "(u=k)"): [("dn", entry)]})
+        text = "result_attribute = mail\nspecial_result_attribute = member\nterminal_result_attribute = final\n"
+        self.assertEqual(self.ask(text, directory), "f")
+
+    def test_endless_references(self) -> None:
+        """Entries that refer to each other are followed only so deep, and so often."""
+        loop: Entries = [("cn=1", {"member": [b"cn=1", b"cn=1"]})]
+        directory = FakeDirectory({("dc=x", "(u=k)"): loop, ("cn=1", "(objectclass=*)"): loop})
+        text = "special_result_attribute = member\n"
+        with self.assertRaises(LookupFailedError) as caught:
+            self.ask(f"{text}recursion_limit = 3", directory)
+        limit = "dict_ldap_get_values[3]: file: Recursion limit exceeded for special attribute member=cn=1"
+        self.assertEqual(caught.exception.warning, limit)
+        with self.assertRaises(LookupFailedError):
+            self.ask(f"{text}recursion_limit = 100000", directory)
+
+    def test_servers(self) -> None:
+        """Hosts become URLs; what needs version 3 gets it."""
+        request = self.request("ldap", "server_host = a, b:5 ldaps://c\nserver_port = 7\nversion = 2\n")
+        parameters = SourceParameters(request)
+        self.addCleanup(parameters.close)
+        own = LdapParameters.read(request, parameters, 0)
+        self.assertEqual((own.servers, own.version), ("ldap://a:7 ldap://b:5 ldaps://c", 3))
+        self.assertIn("URL scheme ldaps requires protocol version 3", self.opened.lines[0])
+        self.assertNotIn("secret", repr(own))
+
+    def test_mistakes(self) -> None:
+        """Mistakes are told as Postfix tells them."""
+        self.assertEqual(self.fatal("ldap", "bind = foo"), "FILE: unsupported parameter value: bind = foo")
+        self.assertEqual(
+            self.fatal("ldap", "recursion_limit = 0"), "FILE: invalid recursion_limit parameter value 0 < 1"
+        )
+
+    def test_session_without_connection(self) -> None:
+        """What was never connected can be broken off and closed."""
+        request = self.request("ldap", "search_base = x\n")
+        parameters = SourceParameters(request)
+        self.addCleanup(parameters.close)
+        session = LdapSession(LdapParameters.read(request, parameters, 0))
+        session.abort()
+        session.rest()
+        self.assertTrue(session.aborted)
+
+
+class FakeCollection:
+    """A collection of documents, and the client and database that it is in."""
+
+    def __init__(self, documents: dict[str, list[dict[str, Any]]]) -> None:
+        self.documents = documents
+        self.closed = False
+
+    def __getitem__(self, name: str) -> "FakeCollection":
+        return self
+
+    def find(self, query: dict[str, Any], projection: dict[str, Any], **limits: int) -> list[dict[str, Any]]:
+        """The documents of a key."""
+        if query["k"] == "bad":
+            raise RuntimeError("garbage")
+        return [
+            {name: value for name, value in document.items() if projection.get(name)}
+            for document in self.documents.get(query["k"], [])
+        ]
+
+    def close(self) -> None:
+        """Take note."""
+        self.closed = True
+
+
+class MongodbTests(DatabaseCase):
+    BASE = 'uri = mongodb://u:secret@h\ndbname = d\ncollection = c\nquery_filter = {"k": "%s"}\n'
+
+    def table(self, text: str, documents: dict[str, list[dict[str, Any]]]) -> MongoTable:
+        """A table with documents."""
+        request = self.request("mongodb", self.BASE + text)
+        parameters = SourceParameters(request)
+        self.collection = FakeCollection(documents)
+        return MongoTable(request, parameters, lambda uri: self.collection)
+
+    def test_lookups(self) -> None:
+        """Texts, integers and lists of these; of several documents the last; nothing is folded."""
+        table = self.table(
+            "result_attribute = a b",
+            {
+                'K"': [{"_id": "no", "a": "x", "b": [1, "y"]}],
+                "two": [{"a": "1"}, {"a": "2"}],
+                "odd": [{"a": 1.5, "b": True}],
+            },
+        )
+        verifyObject(ILookupTable, table)
+        self.assertTrue(table.by_pattern)
+        for key, wanted in [('K"', "x,1,y"), ("two", "2"), ("odd", None), ("absent", None)]:
+            self.assertEqual(table.lookup(key), wanted)
+        self.assertEqual(len(self.opened.events), 2)
+        table.close()
+        self.assertTrue(self.collection.closed)
+
+    def test_errors(self) -> None:
+        """Whatever the library raises is an error of the table."""
+        table = self.table("result_attribute = a", {})
+        with self.assertRaises(TableError):
+            table.lookup("bad")
+        self.assertIsInstance(self.opened.events[0], TableWarning)
+        table.close()
+
+    def test_mistakes(self) -> None:
+        """Fields are wanted in one of two ways; both need their form."""
+        for text in ["", 'result_attribute = a\nprojection = {"a": 1}']:
+            path = self.opened.write("t.cf", self.BASE + text)
             self.opened.tables.close()
-
-
-class CdbTests(DatabaseTests):
-    """Type cdb."""
-
-    def test_replaced(self) -> None:
-        """Another file takes the name: the open one answers as before, and counts as changed."""
-        self.write(ENTRIES[:3])
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        other = self.opened.directory / "other"
-        write_database(self.kind, other, [("a", "b")])
-        os.replace(f"{other}.cdb", self.file)
-        self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), ENTRIES[1][1])
-        self.assertEqual(self.opened.changed, self.spec)
+            self.assertIn("exactly one of", self.opened.problem(f"mongodb:{path}"))
         self.opened.tables.close()
-        self.assertEqual(self.opened.find(self.spec, "a"), "b")
-
-    def test_large(self) -> None:
-        """A file that is too large for memory is read in parts; cut short, it gives errors."""
-        write_cdb(self.file, [(b"a", b"1"), (b"big", b"x" * 2**24), (b"b", b"2")])
-        for key, length in (("a", 1), ("b", 1), ("big", 2**24), ("c", 0)):
-            self.assertEqual(len(self.opened.find(self.spec, key) or ""), length)
-        os.truncate(self.file, 5000)
-        self.assertRaises(TableError, self.opened.find, self.spec, "b")
-        self.assertEqual(self.opened.lines, [f"warning: {self.spec}: error reading {self.file}: file is damaged"])
-
-    def test_full_hash_table(self) -> None:
-        """A hash table without an empty slot ends the search after one round."""
-        entries = [(b"key%d" % number, b"v") for number in range(3)]
-        write_cdb(self.file, entries)
-        data = bytearray(self.file.read_bytes())
-        table = cdb_hash(b"absent") & 0xFF
-        data[table * 8 : table * 8 + 8] = (2048).to_bytes(4, "little") + (1).to_bytes(4, "little")
-        self.file.write_bytes(data)
-        self.assertEqual(self.opened.find(self.spec, "absent"), None)
-
-    def test_first_of_several(self) -> None:
-        """Of several values of a key the first is found."""
-        write_cdb(self.file, [(b"a", b"1"), (b"a", b"2")])
-        self.assertEqual(self.opened.find(self.spec, "a"), "1")
-
-    def test_random(self) -> None:
-        """Tables of all sizes, where many hashes meet in one slot."""
-        chance = random.Random(1)
-        for size in (0, 1, 2, 300):
-            self.opened.tables.close()
-            entries = {chance.randbytes(chance.randint(1, 9)).hex(): chance.randbytes(3).hex() for _ in range(size)}
-            self.write(list(entries.items()))
-            for key in [*entries, "none"]:
-                self.assertEqual(self.opened.find(self.spec, key), entries.get(key))
-
-
-class TrailingNullTests(TablesCase):
-    """The two forms of keys."""
-
-    def test_undecided(self) -> None:
-        """As long as nothing is found both forms are tried, the one of postmap(1) first."""
-        asked: list[bytes] = []
-        keys = TrailingNull()
-        stored = {b"b": b"1", b"b\0": b"2"}
-
-        def get(key: bytes) -> bytes | None:
-            asked.append(key)
-            return stored.get(key)
-
-        self.assertEqual(keys.find(get, b"a"), None)
-        self.assertEqual(keys.find(get, b"b"), "2")
-        self.assertEqual(keys.find(get, b"a"), None)
-        self.assertEqual(asked, [b"a\0", b"a", b"b\0", b"a\0"])
-
-
-del DatabaseTests
+        self.assertIn("malformed JSON", self.fatal("mongodb", f"{self.BASE}projection = {{"))
+        text = f"{self.BASE}result_attribute = a\nexpansion_limit = 101"
+        self.assertIn("invalid expansion_limit parameter value 101 > 100", self.fatal("mongodb", text))
