@@ -79,7 +79,7 @@ class TablesCase(TestCase):
             emit=self.events.append,
             smtputf8=loaded.smtputf8_enable,
             reactor=reactor,
-            in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),  # type: ignore[attr-defined]
+            in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),  # type: ignore[arg-type, attr-defined]
         )
         self.tables = TableSet(self.context)
         self.addCleanup(self.tables.close)

@@ -10,7 +10,7 @@ from typing import Any
 
 import bson
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 
 _HEADER = struct.Struct("<iiii")
@@ -20,6 +20,8 @@ Document = Mapping[str, Any]
 
 
 class _Session(Protocol):
+    transport: ITCPTransport
+
     def __init__(self, server: "MongoServer") -> None:
         self._server = server
         self._received = b""
@@ -79,8 +81,7 @@ class MongoServer(Factory):
     async def stop(self) -> None:
         """End all connections, listen no more."""
         for session in self.sessions:
-            if session.transport is not None:
-                session.transport.abortConnection()
+            session.transport.abortConnection()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
 

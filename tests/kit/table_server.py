@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
+    ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
@@ -37,6 +38,8 @@ class TableSession(Protocol):
         next_request: takes a request from the front of what has come; gives the request, and how many octets it had, or None.
         answer: the octets of the answer to a request, SILENCE or HANG_UP.
     """
+
+    transport: ITCPTransport
 
     def __init__(
         self, next_request: Callable[[bytes], tuple[bytes, int] | None], answer: Callable[[bytes], bytes]
@@ -92,7 +95,7 @@ class TableServer(Factory):
     async def stop(self) -> None:
         """End all connections, listen no more."""
         for session in self.sessions:
-            if not session.ended and session.transport is not None:
+            if not session.ended:
                 session.transport.abortConnection()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)

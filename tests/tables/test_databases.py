@@ -51,7 +51,7 @@ class DatabaseCase(SynchronousTestCase):
         self.opened.tables.close()
         with self.assertRaises(ConfigError) as caught:
             self.opened.tables.open(f"{kind}:{path}")
-        return caught.exception.text.replace(str(path), "FILE")
+        return str(caught.exception.text).replace(str(path), "FILE")
 
 
 class SourceParametersTests(DatabaseCase):

@@ -42,6 +42,10 @@ class NetworkTable:
         """Never: the server always knows what is new."""
         return False
 
+    def close(self) -> None:
+        """Drop the connections."""
+        raise NotImplementedError
+
     def warn(self, text: str) -> None:
         """Emit a warning."""
         self._emit(TableWarning(text))
