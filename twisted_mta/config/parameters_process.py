@@ -70,16 +70,16 @@ class ProcessRows(Rows, load=Load.GENERAL):
     )
     multi_instance_wrapper = text("", doc="Command that manages all instances; no effect here.")
     default_process_limit = integer("100", 1, doc="Processes that master(8) runs for a service that sets no limit.")
-    max_use = integer("100", 1, doc="Requests after which configuration and tables are loaded afresh.")
+    max_use = integer("100", 1, doc="Requests after which a process of Postfix's ends; no effect here.")
     fork_attempts = integer("5", 1, doc="How often starting a process is tried; no effect here.")
     fault_injection_code = integer("0", doc="Testing aid of Postfix; no effect here.")
     multi_instance_enable = boolean("no", doc="Whether commands for all instances reach this one; no effect here.")
     helpful_warnings = boolean("yes", doc="Whether advice is logged where a setting looks like a mistake.")
     application_event_drain_time = seconds("100s", 1, doc="How long pending events may take at exit; no effect here.")
-    max_idle = seconds("100s", 1, doc="Idle time after which configuration and tables are loaded afresh.")
+    max_idle = seconds("100s", 1, doc="Time without a request after which the next one has all loaded afresh.")
     fork_delay = seconds("1s", 1, doc="Pause between attempts to start a process; no effect here.")
     stale_lock_time = seconds("500s", 1, doc="Age at which a mailbox lock is stale; no effect here.")
-    daemon_timeout = seconds("18000s", 1, doc="Longest time for one request.")
+    daemon_timeout = seconds("18000s", 1, doc="Longest time for one request; a delivery without result is given up shortly before.")
 
 
 class OtherProcessRows(Rows, load=Load.OTHERS):
