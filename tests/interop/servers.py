@@ -27,9 +27,7 @@ UNPACKED = Path(os.environ.get("TWISTED_MTA_SERVERS", "/nonexistent"))
 EXIM = UNPACKED / "usr" / "sbin" / "exim4"
 SMTP_SINK = shutil.which("smtp-sink", path=f"/usr/sbin:{os.defpath}")
 
-NO_EXIM = (
-    "" if EXIM.exists() else "needs Exim in $TWISTED_MTA_SERVERS (.ci/setup.sh unpacks exim4-daemon-light)"
-)
+NO_EXIM = "" if EXIM.exists() else "needs Exim in $TWISTED_MTA_SERVERS (.ci/setup.sh unpacks exim4-daemon-light)"
 NO_AIOSMTPD = "" if importlib.util.find_spec("aiosmtpd") else "needs aiosmtpd (pip install aiosmtpd)"
 NO_SMTP_SINK = "" if SMTP_SINK else "needs smtp-sink (Debian package postfix)"
 

@@ -474,17 +474,19 @@ class OpenErrorTests(PostmapCase):
                 (self.directory / f"{name}{suffix}").write_bytes(content)
         databases = [kind for kind in ("hash", "btree", "lmdb", "cdb") if kind in installed_types()]
         texts = [kind for kind in ("texthash", "regexp", "pcre", "cidr") if kind in installed_types()]
-        cases = [(kind, name) for kind in databases for name in ("none", "empty", "text", "long")]
+        cases: list[tuple[str, str]] = [
+            (kind, name) for kind in databases for name in ("none", "empty", "text", "long")
+        ]
         cases += [(kind, "none") for kind in texts]
         for kind in (*databases, *texts):
             self.needs(kind)
         specs = [f"{kind}:{self.directory}/{name}" for kind, name in cases]
         with ThreadPoolExecutor(32) as pool:
             ran = list(pool.map(lambda spec: self.run_postmap("-q", "x", spec), specs))
-        for (kind, name), spec, theirs in zip(cases, specs, ran, strict=True):
+        for (case_kind, name), spec, theirs in zip(cases, specs, ran, strict=True):
             ours = OpenTables(self.directory).problem(spec)
             # Of a file that is no cdb, Postfix says in which of its functions that was seen.
-            reason = "fatal:" if kind == "cdb" and name != "none" else f"fatal: {ours}\n"
+            reason = "fatal:" if case_kind == "cdb" and name != "none" else f"fatal: {ours}\n"
             self.assertIn(reason, os.fsdecode(theirs.stderr))
 
 

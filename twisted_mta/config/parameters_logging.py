@@ -44,7 +44,9 @@ class LoggingRows(Rows, load=Load.GENERAL):
         1,
         doc="Whether addresses in log lines are quoted as in headers (external), or not.",
     )
-    debug_peer_level = integer("2", 1, doc="How much more Postfix logs about peers of debug_peer_list; here the dialog.")
+    debug_peer_level = integer(
+        "2", 1, doc="How much more Postfix logs about peers of debug_peer_list; here the dialog."
+    )
     delay_logging_resolution_limit = integer("2", 0, 6, doc="Digits after the decimal point of logged delays.")
 
 

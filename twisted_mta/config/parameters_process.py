@@ -79,7 +79,7 @@ class ProcessRows(Rows, load=Load.GENERAL):
     max_idle = seconds("100s", 1, doc="Time without a request after which the next one has all loaded afresh.")
     fork_delay = seconds("1s", 1, doc="Pause between attempts to start a process; no effect here.")
     stale_lock_time = seconds("500s", 1, doc="Age at which a mailbox lock is stale; no effect here.")
-    daemon_timeout = seconds("18000s", 1, doc="Longest time for one request; a delivery without result is given up shortly before.")
+    daemon_timeout = seconds("18000s", 1, doc="Longest time for one request; shortly before, a delivery is given up.")
 
 
 class OtherProcessRows(Rows, load=Load.OTHERS):
