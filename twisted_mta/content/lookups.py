@@ -10,7 +10,7 @@ Sources: postconf(5) smtp_header_checks, smtp_body_checks, smtp_generic_maps.
 import enum
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -36,9 +36,8 @@ CHECKS = (Asked.HEADER_CHECKS, Asked.MIME_HEADER_CHECKS, Asked.NESTED_HEADER_CHE
 """The lists that check headers and lines."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """A question.
+class Lookup(NamedTuple):
+    """A question; there may be one for each line of a message.
 
     Attributes:
         asked: to whom.

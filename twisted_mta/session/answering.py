@@ -42,22 +42,25 @@ class Answering(Iterator[bytes | Deferred[Any]]):
             ContentFailedError: the content cannot go on.
         """
         core, answers = self._core, self._answers
+        answer, error = self._answer, self._error
+        self._answer = self._error = None
         while True:
-            answer, error = self._answer, self._error
-            self._answer = self._error = None
             item = core.send(answer) if error is None else core.throw(error)
+            answer = error = None
             if isinstance(item, bytes):
                 return item
             try:
-                self._answer = answers[item.asked](item.key)
+                answer = answers[item.asked](item.key)
             except TableError as problem:
-                self._error = problem
-            if isinstance(self._answer, Deferred):
-                waiting = self._answer
-                self._answer = None
-                waiting.addCallbacks(self._answered, self._failed)
-                if not waiting.called or waiting.paused:
-                    return waiting
+                error = problem
+            # Asking whether something is a Deferred takes long; this runs for each line of a message.
+            if answer is None or type(answer) is str or not isinstance(answer, Deferred):
+                continue
+            waiting = answer.addCallbacks(self._answered, self._failed)
+            if not waiting.called or waiting.paused:
+                return waiting
+            answer, error = self._answer, self._error
+            self._answer = self._error = None
 
     def _answered(self, answer: Any) -> None:
         self._answer = answer

@@ -53,23 +53,34 @@ class Maps:
         Raises:
             TableError: a table failed, or has an empty value, which is no way to say that there is none.
         """
-        if not key:
-            return None
-        for table in self._fixed if part else self._all:
+        return await self._search(key, self._fixed if part else self._all) if key else None
+
+    async def _search(
+        self, key: str, tables: Sequence[ILookupTable], first: Deferred[str | None] | None = None
+    ) -> str | None:
+        """Ask tables; `first` is what the first of them has answered already."""
+        for table in tables:
             try:
-                found = table.lookup(key)
+                found = table.lookup(key) if first is None else first
+                first = None
                 if isinstance(found, Deferred):
                     found = await found
             except TableError:
-                self._emit(TableLookupFailed(table.name, key[:_SHOWN_CHARACTERS]))
+                self._tell_failure(table, key)
                 raise
-            if found:
-                return found
             if found is not None:
-                self._emit(TableResultEmpty(self.parameter, key))
-                self._emit(TableResultAdvice(self.parameter))
-                raise TableError(table.name, "empty string result", key)
+                return self._checked(table, key, found)
         return None
+
+    def _tell_failure(self, table: ILookupTable, key: str) -> None:
+        self._emit(TableLookupFailed(table.name, key[:_SHOWN_CHARACTERS]))
+
+    def _checked(self, table: ILookupTable, key: str, found: str) -> str:
+        if not found:
+            self._emit(TableResultEmpty(self.parameter, key))
+            self._emit(TableResultAdvice(self.parameter))
+            raise TableError(table.name, "empty string result", key)
+        return found
 
     def lookup(self, key: str) -> str | Deferred[str | None] | None:
         """Look up a key as `find` does, at once where all tables answer at once.
@@ -77,4 +88,18 @@ class Maps:
         Raises:
             TableError: as `find` raises it; the Deferred fails with the same.
         """
-        return answer(self.find(key))
+        if not key:
+            return None
+        # As `_search`, but without a coroutine: this runs for each line of a message.
+        for at, table in enumerate(self._all):
+            try:
+                found = table.lookup(key)
+            except TableError:
+                self._tell_failure(table, key)
+                raise
+            if found is None:
+                continue
+            if isinstance(found, str):
+                return self._checked(table, key, found)
+            return answer(self._search(key, self._all[at:], found))
+        return None
