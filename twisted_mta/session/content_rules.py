@@ -96,12 +96,7 @@ def _address_search(
     extensions = ExtensionRules(
         settings.recipient_delimiter, settings.owner_request_special, settings.double_bounce_sender
     )
-    destinations = tables.match_list(
-        "mydestination",
-        settings.mydestination,
-        MatchKind.DOMAIN,
-        parents_match="mydestination" in settings.parent_domain_matches_subdomains,
-    )
+    destinations = tables.match_list("mydestination", settings.mydestination, MatchKind.STRING)
     is_local = LocalDomains(settings.myorigin, destinations, is_own_address)
 
     async def find(address: str) -> Replacement | None:
