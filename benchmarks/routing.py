@@ -1,9 +1,9 @@
 """What finding the way costs: routes to domains with 5 mail exchangers and 10 addresses, beside dnspython's own resolver.
 
-Run ``python -m benchmarks.routing``; it needs no rights. A name server of the benchmark's own, a process on the loopback interface,
-answers at once. dnspython asks the same 11 questions, one after the other, and does nothing with the answers; our router sorts and
-shuffles them, looks for itself among them, and balances address families. Each figure is the median of several runs, ours and
-dnspython's in turn; CPU time is that of the asking process alone.
+Run ``python -m benchmarks.routing``; it needs no rights. A name server of the benchmark's own, a process on the loopback
+interface, answers at once. dnspython asks the same 11 questions, one after the other, and does nothing with the answers; our
+router sorts and shuffles them, looks for itself among them, and balances address families. Each figure is the median of several
+runs, ours and dnspython's in turn; CPU time is that of the asking process alone.
 
 Sources: RFC 5321 section 5.1 for what a route is; dns.resolver and dns.asyncresolver of dnspython.
 """
