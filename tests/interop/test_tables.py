@@ -69,8 +69,8 @@ class TablesCase(TestCase):
         """Write main.cf, and forget all tables."""
         rows = {"compatibility_level": "3.6", "queue_directory": str(self.directory), **settings}
         lines = "".join(f"{name} = {value}\n" for name, value in rows.items())
-        (self.directory / "main.cf").write_text(lines)
-        (self.directory / "master.cf").write_text("")
+        self.write(lines, "main.cf")
+        self.write("", "master.cf")
         loaded = load_settings(self.directory)
         self.context = TableContext(
             expanded=loaded.expanded,
@@ -88,7 +88,10 @@ class TablesCase(TestCase):
         """Write a file; gives its path."""
         path = self.directory / name
         path.write_text(text)
-        self.tables.close()
+        # Postfix would read a file again and again that is not older than a second.
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        if hasattr(self, "tables"):
+            self.tables.close()
         return str(path)
 
     async def ours(self, spec: str, keys: Sequence[str]) -> dict[str, str]:
