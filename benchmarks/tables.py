@@ -111,7 +111,7 @@ def plain_lmdb(path: Path) -> Call:
 def plain_cdb(path: Path) -> Call | None:
     """A library in Python; None where it is not installed."""
     try:
-        import cdblib  # type: ignore[import-untyped]  # it has no annotations
+        import cdblib
     except ImportError:
         return None
     reader = cdblib.Reader.from_file_path(str(path))
