@@ -40,7 +40,7 @@ class Reactor(MemoryReactorClock):
 class AssemblyTestCase(SynchronousTestCase):
     """Engines with a name server in memory."""
 
-    def agent(self, protocol: str = "smtp", **values: str) -> DeliveryAgent:
+    def agent(self, protocol: str = "smtp", *, verbose: bool = False, **values: str) -> DeliveryAgent:
         """An engine with these parameters."""
         self.events: list[Event] = []
         self.dns = FakeDNS(ZONE)
@@ -54,9 +54,10 @@ class AssemblyTestCase(SynchronousTestCase):
         }
         settings = load_settings(None, protocol=protocol, overrides=list(overrides.items()))
         tables = open_tables(settings, reactor, self.events.append)
-        return build_agent(settings, tables, reactor, NameService(self.dns, ValidationWatch()), self.events.append)
+        name_service = NameService(self.dns, ValidationWatch())
+        return build_agent(settings, tables, reactor, name_service, self.events.append, verbose=verbose)
 
-    def deliver(self, nexthop: str = "d.example", **values: str) -> Deferred[FinalStatus]:
+    def deliver(self, nexthop: str = "d.example", **values: Any) -> Deferred[FinalStatus]:
         """Begin a delivery, and see what was asked for on the way."""
         agent = self.agent(**values)
         self.reporter = MemoryReporter()
@@ -114,3 +115,35 @@ class NameServiceTests(AssemblyTestCase):
         reactor: Any = Reactor()
         self.assertIsInstance(build_resolver(reactor, self.fail, cache_entries=10).client, CachingClient)
         self.assertIsInstance(build_resolver(reactor, self.fail).client, StubResolver)
+
+
+class WitnessTests(AssemblyTestCase):
+    """Who overhears sessions."""
+
+    def watched(self, name: str, address: str = "", *, verbose: bool = False, **values: str) -> object:
+        """Whether the dialog with a server is logged."""
+        witnesses = self.agent(verbose=verbose, **values).parts.witnesses
+        assert witnesses is not None and witnesses.watched is not None
+        return witnesses.watched(name, address)
+
+    def test_nobody(self) -> None:
+        """Mostly nobody does, and nobody is asked."""
+        self.assertIsNone(self.agent().parts.witnesses)
+
+    def test_debug_peer_list(self) -> None:
+        """Domains with their subdomains where the parameter says so, networks, and exceptions."""
+        peers = "!not.example.com, example.com, 192.0.2.0/28"
+        for name, address, found in (
+            ("example.com", "noaddr", True),
+            ("mx.example.com", "198.51.100.1", True),
+            ("not.example.com", "198.51.100.1", False),
+            ("x.test", "192.0.2.5", True),
+            ("x.test", "192.0.2.77", False),
+        ):
+            self.assertIs(self.watched(name, address, debug_peer_list=peers), found, name)
+        found = self.watched("mx.example.com", debug_peer_list=peers, parent_domain_matches_subdomains="")
+        self.assertIs(found, False)
+
+    def test_verbose(self) -> None:
+        """With -v in master.cf all are watched."""
+        self.assertIs(self.watched("x.test", verbose=True), True)

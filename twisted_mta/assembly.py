@@ -129,6 +129,7 @@ def build_agent(
     notices: Notices | None = None,
     best_mx_transport: OtherTransport | None = None,
     chroot: bool = False,
+    verbose: bool = False,
     rewrite: Rewrite | None = None,
 ) -> DeliveryAgent:
     """An engine for one configuration.
@@ -143,6 +144,7 @@ def build_agent(
         notices: tells the postmaster of errors; None: nobody is told.
         best_mx_transport: takes mail that would loop; None: that is returned.
         chroot: whether absolute paths of sockets begin at queue_directory.
+        verbose: whether the dialogs with all servers are logged.
         rewrite: completes addresses that generic maps have found; None: a simple rule does.
 
     Raises:
@@ -174,7 +176,7 @@ def build_agent(
             ReportingRules(settings.soft_bounce, is_lmtp and ("X" in flags or settings.lmtp_assume_final)),
             settings.relayhost,
             now_microseconds,
-            _witnesses(settings, tables, notices, emit),
+            _witnesses(settings, tables, notices, emit, verbose=verbose),
             best_mx_transport,
             _outgoing(settings, flags, content, emit),
         )
@@ -196,16 +198,19 @@ def _outgoing(settings: Settings, flags: str, content: ContentRules, emit: Emit)
     return OutgoingRules(emit, settings.service_name, changing, content, settings.smtputf8_enable)
 
 
-def _witnesses(settings: Settings, tables: TableSet, notices: Notices | None, emit: Emit) -> Witnesses | None:
+def _witnesses(
+    settings: Settings, tables: TableSet, notices: Notices | None, emit: Emit, *, verbose: bool
+) -> Witnesses | None:
     """Who may want to overhear sessions; None: nobody ever."""
     name = "debug_peer_list"
-    watched = tables.match_list(
+    listed = tables.match_list(
         name,
         settings.debug_peer_list,
         MatchKind.NAME_OR_ADDRESS,
         parents_match=name in settings.parent_domain_matches_subdomains,
     )
+    watched = (lambda *_: True) if verbose else listed.test if listed else None
     if not watched and notices is None:
         return None
     limit, utf8 = settings.line_length_limit, settings.smtputf8_enable
-    return Witnesses(notices, watched.test if watched else None, limit, utf8, emit)
+    return Witnesses(notices, watched, limit, utf8, emit)

@@ -205,6 +205,7 @@ class GenerationLoader:
                     notices=services.notices(),
                     best_mx_transport=services.best_mx_transport(),
                     chroot=self._is_chrooted(settings),
+                    verbose=self._entry.verbosity > 0,
                     rewrite=services.rewriting(),
                 )
             except ConfigError as error:
