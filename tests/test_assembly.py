@@ -141,8 +141,8 @@ class WitnessTests(AssemblyTestCase):
             ("x.test", "192.0.2.77", False),
         ):
             self.assertIs(self.watched(name, address, debug_peer_list=peers), found, name)
-        found = self.watched("mx.example.com", debug_peer_list=peers, parent_domain_matches_subdomains="")
-        self.assertIs(found, False)
+        alone = self.watched("mx.example.com", debug_peer_list=peers, parent_domain_matches_subdomains="")
+        self.assertIs(alone, False)
 
     def test_verbose(self) -> None:
         """With -v in master.cf all are watched."""

@@ -69,12 +69,14 @@ class SessionRecord:
 
     Attributes:
         number: counts the connections of a server from 1.
+        peer: the client's address; empty for a local socket.
         commands: the lines in their order; a final dot stands as ``.``.
         open: whether the connection is still there.
         unfinished_octets: of the content whose final dot did not come.
     """
 
     number: int
+    peer: str = ""
     commands: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     open: bool = True
@@ -317,7 +319,7 @@ class ScriptedServer(Factory):
 
     def buildProtocol(self, addr: object) -> ScriptedSession:
         """A session for a new connection."""
-        record = SessionRecord(len(self.sessions) + 1)
+        record = SessionRecord(len(self.sessions) + 1, getattr(addr, "host", ""))
         self.sessions.append(record)
         session = ScriptedSession(self.script, record, self._clock, self.messages.append, self._changed)
         self._live[record.number] = session
