@@ -44,13 +44,16 @@ class Answering(Iterator[bytes | Deferred[Any]]):
         core, answers = self._core, self._answers
         answer, error = self._answer, self._error
         self._answer = self._error = None
+        asked = ask = None
         while True:
             item = core.send(answer) if error is None else core.throw(error)
             answer = error = None
             if isinstance(item, bytes):
                 return item
+            if ask is None or item.asked is not asked:
+                asked, ask = item.asked, answers[item.asked]
             try:
-                answer = answers[item.asked](item.key)
+                answer = ask(item.key)
             except TableError as problem:
                 error = problem
             # Asking whether something is a Deferred takes long; this runs for each line of a message.
