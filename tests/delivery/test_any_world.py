@@ -207,9 +207,11 @@ class AnyWorldTests(SynchronousTestCase):
     @given(_RULES, _KEYWORDS)
     @example([(".", "250 ok")], ("PIPELINING",))
     def test_sent_means_taken(self, rules: Sequence[Rule], keywords: Sequence[str]) -> None:
-        """Mail counts as sent only if the server has the whole message."""
+        """Mail counts as sent only if the server has got the whole message, up to the dot."""
         engine = Engine({"10.0.0.1": _script(rules, keywords, False)}, {("A", "d.test"): ["10.0.0.1"]})
         self.run_to_its_end(engine, NAMES[:1])
         if any(result.fate is Fate.SENT for result in engine.reporter.results):
-            messages = engine.dialer.servers["10.0.0.1"].messages
-            self.assertEqual([message.content for message in messages], [b"Subject: x\r\n\r\nHello.\r\n"])
+            server = engine.dialer.servers["10.0.0.1"]
+            self.assertTrue(any("." in session.commands for session in server.sessions))
+            # What the script lets it answer by hand, the server does not keep.
+            self.assertLessEqual({message.content for message in server.messages}, {b"Subject: x\r\n\r\nHello.\r\n"})
