@@ -130,3 +130,45 @@ class IDNSClient(Interface):
         Returns:
             Fires with the Answer; never fails: a time-out is an Answer too.
         """
+
+
+class ISASLMechanism(Interface):
+    """One login by one mechanism (RFC 4422): what the client says. Without I/O."""
+
+    name = Attribute("The name of the mechanism, upper case: ``CRAM-MD5``.")
+
+    def start() -> bytes | None:
+        """The initial response; None: the server speaks first.
+
+        Raises:
+            SaslError: this login cannot be done.
+        """
+
+    def step(challenge: bytes) -> bytes:
+        """The response to a challenge, both without base64.
+
+        Raises:
+            SaslError: the challenge makes no sense, or is not the server's that we know.
+        """
+
+    def succeeded() -> None:
+        """The server says that we are logged in.
+
+        Raises:
+            SaslError: it has not proved yet that it knows the password, as the mechanism demands.
+        """
+
+
+class SaslError(Exception):
+    """A login failed on our side.
+
+    Attributes:
+        problem: in the words that reports use, such as ``bad protocol / cancel``.
+        warning: what else the log should say; empty: nothing.
+    """
+
+    def __init__(self, problem: str, warning: str = "") -> None:
+        """Keep the problem."""
+        super().__init__(problem)
+        self.problem = problem
+        self.warning = warning

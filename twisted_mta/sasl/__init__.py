@@ -1,0 +1,1 @@
+"""SASL with servers: mechanisms, the choice between them, credentials."""
