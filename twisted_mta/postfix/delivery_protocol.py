@@ -7,6 +7,7 @@ Sources: Postfix's delivery request protocol, as qmgr(8) speaks it; RFC 3461 (en
 
 import re
 import struct
+from dataclasses import replace
 
 from twisted_mta.ipc.attributes import (
     AttributeList,
@@ -34,6 +35,7 @@ from twisted_mta.model.request import (
     SmtpUtf8,
 )
 from twisted_mta.model.result import FinalStatus
+from twisted_mta.postfix.dsn_attributes import DSN_NAMES, dsn_attributes
 
 MOST_RECIPIENTS = 100_000
 """Of one request. The queue manager holds 20,000 in memory at most, unless qmgr_message_recipient_limit is raised."""
@@ -50,9 +52,7 @@ _BEHIND_OPTIONS = (
     b"sasl_method", b"sasl_username", b"sasl_sender", b"log_ident", b"rewrite_context", b"recipient_count",
 )  # fmt: skip
 _RECIPIENT = (b"original_recipient", b"recipient", b"offset", b"dsn_orig_rcpt", b"notify_flags")
-_REPLY = (
-    b"status", b"diag_type", b"diag_text", b"mta_type", b"mta_mname", b"action", b"reason", b"status"
-)  # fmt: skip
+_REPLY = (*(name.encode("ascii") for name in DSN_NAMES), b"status")
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9]{1,100}")
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
@@ -66,8 +66,6 @@ _KNOWN_OPTIONS = sum(SmtpUtf8)
 _KNOWN_NOTIFY = sum(Notify)
 _NOTIFY = tuple(Notify(bits) for bits in range(_KNOWN_NOTIFY + 1))
 _KNOWN_RETURN = frozenset(Return)
-
-_LONGEST_REPLY_TEXT = 8192
 
 
 class RequestReader:
@@ -275,23 +273,8 @@ def encode_reply(status: FinalStatus) -> bytes:
 
 
 def _encode_reply(complete: bool, hop: DsnStatus) -> bytes:
-    has_diag, has_mta = hop.diag_type and hop.diag_text, hop.mta_type and hop.mta_name
-    return encode(
-        [
-            ("status", hop.status),
-            ("diag_type", hop.diag_type if has_diag else ""),
-            ("diag_text", _reply_text(hop.diag_text) if has_diag else ""),
-            ("mta_type", hop.mta_type if has_mta else ""),
-            ("mta_mname", _reply_text(hop.mta_name) if has_mta else ""),
-            ("action", ""),
-            ("reason", _reply_text(hop.reason)),
-            ("status", 0 if complete else -1),
-        ]
-    )
-
-
-def _reply_text(text: str) -> str:
-    return text[:_LONGEST_REPLY_TEXT].replace("\0", "?")
+    # What is done about it is the queue manager's to say.
+    return encode((*dsn_attributes(replace(hop, action="")), ("status", 0 if complete else -1)))
 
 
 _HEALTHY = DsnStatus("", "")

@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from twisted_mta.interfaces import IStatusReporter
-from twisted_mta.ipc.attributes import Long, Value, encode
+from twisted_mta.ipc.attributes import Long, encode
 from twisted_mta.ipc.client import ServiceClient, ServiceError, read_status
 from twisted_mta.model.dsn import DsnStatus, is_enhanced_status
 from twisted_mta.model.events import (
@@ -34,6 +34,7 @@ from twisted_mta.model.events import (
 )
 from twisted_mta.model.request import TRACE_FLAGS, DeliveryRequest, Notify, Recipient, RequestFlags
 from twisted_mta.model.result import Fate, RecipientResult
+from twisted_mta.postfix.dsn_attributes import dsn_attributes
 from twisted_mta.postfix.flush import FlushService
 from twisted_mta.postfix.queue_file import QueueFileError
 from twisted_mta.postfix.verify import ProbeOutcome, VerifyService
@@ -386,23 +387,6 @@ def encode_append(flags: int, queue_id: str, recipient: Recipient, dsn: DsnStatu
             ("offset", Long(recipient.offset)),
             ("dsn_orig_rcpt", recipient.dsn_orcpt),
             ("notify_flags", int(recipient.notify)),
-            *_dsn_attributes(dsn),
+            *dsn_attributes(dsn),
         )
     )
-
-
-def _dsn_attributes(dsn: DsnStatus) -> tuple[tuple[str, Value], ...]:
-    has_diag, has_mta = dsn.diag_type and dsn.diag_text, dsn.mta_type and dsn.mta_name
-    return (
-        ("status", dsn.status),
-        ("diag_type", dsn.diag_type if has_diag else ""),
-        ("diag_text", _without_nul(dsn.diag_text) if has_diag else ""),
-        ("mta_type", dsn.mta_type if has_mta else ""),
-        ("mta_mname", _without_nul(dsn.mta_name) if has_mta else ""),
-        ("action", dsn.action),
-        ("reason", _without_nul(dsn.reason)),
-    )
-
-
-def _without_nul(text: str) -> str:
-    return text.replace("\0", "?")
