@@ -289,4 +289,8 @@ def installation() -> dict[str, str]:
 
 
 def _is_complete(queue_file: Path) -> bool:
-    return stat.S_IMODE(queue_file.stat().st_mode) == _COMPLETE
+    try:
+        return stat.S_IMODE(queue_file.stat().st_mode) == _COMPLETE
+    except FileNotFoundError:
+        # It has a name of its own until cleanup(8) knows its queue id.
+        return False
