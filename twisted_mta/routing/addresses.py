@@ -9,13 +9,13 @@ import socket
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from twisted_mta.dns.idna import DomainNameError, to_a_labels
 from twisted_mta.dns.native import NativeAddresses, NativeFailure
 from twisted_mta.interfaces import IDNSClient
 from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, RecordType
 from twisted_mta.model.events import DomainNotConverted, Emit, RecordLimitExceeded
 from twisted_mta.routing.candidates import Family
 from twisted_mta.routing.found import WhyNot
-from twisted_mta.routing.idna import DomainNameError, to_a_labels
 from twisted_mta.routing.literal import numeric_address
 from twisted_mta.routing.order import MOST_ADDRESSES, HostAddress
 from twisted_mta.routing.settings import RoutingSettings

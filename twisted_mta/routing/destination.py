@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from twisted_mta.dns.hostnames import valid_address, valid_hostname, valid_ipv6
+from twisted_mta.dns.idna import DomainNameError, to_a_labels
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.events import DomainNotConverted, Event, FallbackIgnored, WrappermodeNeeded
-from twisted_mta.routing.idna import DomainNameError, to_a_labels
 from twisted_mta.routing.settings import RoutingSettings
 
 SMTP_PORT = 25

@@ -1,6 +1,6 @@
 """Internationalized domain names in the form that DNS knows.
 
-Flow: routing/destination.py checks names with `ALabels.convert`; the look-ups convert each name before they ask.
+Flow: routing/ checks destinations and converts each name before it asks; tls/ does so with the names of keys and servers.
 Sources: UTS 46 (ToASCII, non-transitional unless said otherwise); RFC 5890 (A-label); RFC 3492 (Punycode);
 postconf(5) smtputf8_enable, enable_idna2003_compatibility.
 """

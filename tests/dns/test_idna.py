@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mta.dns.hostnames import valid_hostname
-from twisted_mta.routing.idna import DomainNameError, to_a_labels
+from twisted_mta.dns.idna import DomainNameError, to_a_labels
 
 
 def problem(name: str) -> str:
