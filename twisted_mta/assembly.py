@@ -38,11 +38,14 @@ from twisted_mta.routing.router import Router
 from twisted_mta.routing.settings import RoutingSettings
 from twisted_mta.session.content_rules import ContentRules, Rewrite
 from twisted_mta.session.limits import TimeLimits
+from twisted_mta.session.session import TlsTerms
 from twisted_mta.session.tables import SessionTables
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import FOLDED, TableContext
 from twisted_mta.tables.table_set import TableSet
+from twisted_mta.tls.engine import TlsEngine
+from twisted_mta.tls.policies import TlsPolicies
 
 
 def now_microseconds() -> int:
@@ -155,6 +158,7 @@ def build_agent(
     dns = _dns(settings, tables, name_service, emit)
     own = own_addresses(settings.inet_interfaces, settings.proxy_interfaces, routing.families)
     content = ContentRules.from_settings(settings, tables, own.__contains__, rewrite or _local_rewrite(settings))
+    policies = TlsPolicies.from_settings(settings, tables, dns, emit)
     sessions = SessionParts(
         DialogSettings.from_settings(settings),
         TimeLimits.from_settings(settings),
@@ -164,6 +168,7 @@ def build_agent(
         emit,
         SessionTables.from_settings(settings, tables),
         content,
+        _tls_terms(settings, policies, reactor, emit),
     )
     native = NativeResolver(partial(deferToThreadPool, reactor, reactor.getThreadPool()), emit)
     router = Router(routing, dns, native, own, emit, random.Random())
@@ -179,7 +184,20 @@ def build_agent(
             _witnesses(settings, tables, notices, emit, verbose=verbose),
             best_mx_transport,
             _outgoing(settings, flags, content, emit),
+            policies if policies.uses_tls else None,
+            settings.minimal_backoff_time,
         )
+    )
+
+
+def _tls_terms(settings: Settings, policies: TlsPolicies, reactor: Any, emit: Emit) -> TlsTerms:
+    """What is the same for all servers about TLS."""
+    name = "smtp_tls_block_early_mail_reply"
+    return TlsTerms(
+        engine=TlsEngine.from_settings(settings, emit, reactor) if policies.uses_tls else None,
+        wrapper=settings.smtp_tls_wrappermode,
+        notes_offer=settings.smtp_tls_note_starttls_offer,
+        early_mail_parameter=settings.parameter_name(name) if settings.smtp_tls_block_early_mail_reply else "",
     )
 
 

@@ -10,5 +10,6 @@ SECONDS = {
     "smtp_data_done_timeout": 600,
     "smtp_rset_timeout": 20,
     "smtp_quit_timeout": 304,
+    "smtp_starttls_timeout": 305,
 }
 """By the parameter's name, in seconds."""

@@ -108,6 +108,7 @@ class TimeLimitsTests(SynchronousTestCase):
             limits.seconds,
             {
                 **SECONDS,
+                "smtp_starttls_timeout": 300,
                 "smtp_xforward_timeout": 300,
                 "smtp_mail_timeout": 300,
                 "smtp_rcpt_timeout": 300,

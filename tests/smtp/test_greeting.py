@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit.dialog import PEER, DialogTestCase, Played, ScriptedServer, play
-from twisted_mta.config.settings import load_settings
 from twisted_mta.model import events
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass
@@ -471,68 +470,3 @@ class AnyServerTests(DialogTestCase):
         elif played.result is None:
             assert isinstance(played.error, ConnectionBrokenError)
             self.assertIn(played.error.breakage, (Breakage.LOST, Breakage.TIMED_OUT))
-
-
-class SecurityTests(GreetingTestCase):
-    """What must not go out in the clear, or without a login, does not."""
-
-    def test_tls_not_offered(self) -> None:
-        """Where TLS is required and not offered, the mail waits; so it does after HELO."""
-        demanding = replace(SMTP, requires_tls=True)
-        for script in (
-            """
-            S: 220 mx.example ESMTP
-            C: EHLO client.example
-            S: 250-mx.example | 250 DSN
-            """,
-            """
-            S: 220 mx.example ESMTP
-            C: EHLO client.example
-            S: 502 what
-            C: HELO client.example
-            S: 250 mx.example
-            """,
-        ):
-            why = self.rebuff(script, demanding)
-            self.assertEqual(
-                (why.status, why.reason), ("4.7.4", f"TLS is required, but was not offered by host {PEER.namaddr}")
-            )
-
-    def test_tls_offered(self) -> None:
-        """Where it is offered, it is we who cannot."""
-        why = self.rebuff(
-            """
-            S: 220 mx.example ESMTP
-            C: EHLO client.example
-            S: 250-mx.example | 250 STARTTLS
-            """,
-            replace(SMTP, requires_tls=True),
-        )
-        self.assertEqual((why.status, why.reason), ("4.7.5", "TLS is required, but our TLS engine is unavailable"))
-
-    def test_login(self) -> None:
-        """A server that wants a login gets no mail without one; one that does not ask for it does."""
-        known = replace(SMTP, requires_auth=True)
-        script = """
-            S: 220 mx.example ESMTP
-            C: EHLO client.example
-            S: 250-mx.example | 250 AUTH PLAIN
-            """
-        self.assertEqual(self.rebuff(script, known).status, "4.7.0")
-        self.welcome(script.replace("AUTH PLAIN", "DSN"), known)
-        self.welcome(script)
-
-    def test_levels(self) -> None:
-        """Levels above may, the old parameters and tables of policies demand TLS."""
-        for name, value, demands in (
-            ("smtp_tls_security_level", "may", False),
-            ("smtp_tls_security_level", "none", False),
-            ("smtp_tls_security_level", "encrypt", True),
-            ("smtp_tls_security_level", "dane", True),
-            ("smtp_use_tls", "yes", False),
-            ("smtp_enforce_tls", "yes", True),
-            ("smtp_tls_wrappermode", "yes", True),
-            ("smtp_tls_policy_maps", "static:none", True),
-        ):
-            dialog = DialogSettings.from_settings(load_settings(None, overrides=[(name, value)]))
-            self.assertEqual(dialog.requires_tls, demands, (name, value))

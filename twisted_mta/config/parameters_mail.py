@@ -75,7 +75,7 @@ class AgentMailRows(Rows, load=Load.AGENT):
         "300s", 1, doc="Age of mail from which a failed TLS handshake at level may is retried in plaintext."
     )
     minimal_backoff_time = seconds(
-        "300s", 1, doc="Shortest time between two attempts; used by the queue, not by delivery."
+        "300s", 1, doc="So long mail must have waited before it goes out in the clear where TLS may be used, but fails."
     )
     propagate_unmatched_extensions = mask(
         "canonical, virtual",

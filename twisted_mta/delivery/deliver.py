@@ -29,15 +29,18 @@ from twisted_mta.model import events
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.request import DeliveryRequest
 from twisted_mta.model.result import FinalStatus
-from twisted_mta.routing.candidates import CandidateWalk
+from twisted_mta.routing.candidates import Candidate, CandidateWalk
 from twisted_mta.routing.destination import Destination, parse_nexthop
 from twisted_mta.routing.router import Route, Router
 from twisted_mta.routing.settings import RoutingSettings
-from twisted_mta.session.session import Session
+from twisted_mta.session.session import Session, TlsFailedError
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, RecipientFailed, Scope
 from twisted_mta.smtp.capabilities import Feature
 from twisted_mta.smtp.greeting import Occasion
+from twisted_mta.tls.levels import Level
+from twisted_mta.tls.policies import TlsPolicies, TlsPolicyError
+from twisted_mta.tls.policy import NO_TLS, TlsPolicy
 
 MAIL_LOOPS = "5.4.6"
 NO_HOST = DsnStatus("4.3.0", "server unavailable or unable to receive mail")
@@ -61,6 +64,8 @@ class AgentParts:
         witnesses: who overhears sessions; None: nobody.
         best_mx_transport: takes mail whose best mail exchanger is this machine; None: it is returned.
         outgoing: what of a request goes out; None: all, as it is.
+        tls: what is demanded of TLS with each server; None: TLS is not used.
+        backoff_seconds: so long mail has waited before it goes out in the clear where TLS may be, but fails.
     """
 
     sessions: SessionParts
@@ -72,6 +77,8 @@ class AgentParts:
     witnesses: Witnesses | None = None
     best_mx_transport: OtherTransport | None = None
     outgoing: OutgoingRules | None = None
+    tls: TlsPolicies | None = None
+    backoff_seconds: int = 300
 
 
 @implementer(IDeliveryAgent)
@@ -109,8 +116,10 @@ class _Delivery:
         self._emit = parts.sessions.emit
         self._ledger = RecipientLedger(request, reporter, parts.rules, self._emit, parts.now)
         self._witness = parts.witnesses.to(request) if parts.witnesses else None
+        self._tls = parts.tls.for_request() if parts.tls else None
         self._why: DsnStatus | None = None
         self._is_last_destination = False
+        self._in_the_clear = False  # the next connection, whatever the policy: TLS has failed, and need not be
 
     async def run(self) -> FinalStatus:
         """Do it all."""
@@ -199,21 +208,58 @@ class _Delivery:
         for candidate in walk:
             ledger.begin_session(candidate.relay, candidate.host)
             ledger.last_host = self._is_last_destination and walk.is_last
-            ear = await self._witness.ear_for(candidate) if self._witness else None
             try:
-                session = await factory.open(candidate, is_best=candidate.preference == route.best_preference, ear=ear)
+                policy = await self._policy(candidate, destination, route)
+            except TlsPolicyError as error:
+                self._why = error.why or self._why
+                ledger.end_session()
+                continue
+            ear = await self._witness.ear_for(candidate) if self._witness else None
+            is_best = candidate.preference == route.best_preference
+            try:
+                session = await factory.open(candidate, is_best=is_best, ear=ear, policy=policy)
             except DialError as error:
                 self._not_reached(error, is_local=bool(candidate.path))
                 if error.ends_all:
                     self._give_up(error.why, Scope.SITE)
                     return
                 continue
-            completed = await self._use(session, walk)
+            completed = await self._use(session, walk, policy.level)
             if self._witness:
                 await self._witness.session_over(candidate.relay, session.troubles)
             ledger.end_session(completed=completed)
             if not ledger.remaining:
                 return
+
+    async def _policy(self, candidate: Candidate, destination: Destination, route: Route) -> TlsPolicy:
+        """What is demanded of TLS with a server.
+
+        Raises:
+            TlsPolicyError: it is to be passed over.
+        """
+        in_the_clear, self._in_the_clear = self._in_the_clear, False
+        if self._tls is None or in_the_clear:
+            return NO_TLS
+        return await self._tls.find(candidate, destination, route)
+
+    def _may_do_without_tls(self, level: Level) -> bool:
+        """Whether mail may go out in the clear after TLS has failed: where nobody demands it, and it was tried for a while.
+
+        A probe does not wait; who must log in does not show the password to everybody.
+        """
+        request, stats = self._request, self._request.stats
+        waited = (stats.active_arrival - stats.incoming_arrival) / _MICROSECONDS
+        return (
+            level is Level.MAY
+            and (request.is_probe or waited >= self._parts.backoff_seconds)
+            and not self._parts.sessions.dialog.requires_auth
+        )
+
+    def _try_in_the_clear(self, walk: CandidateWalk) -> None:
+        """The same server is the next one, without TLS; for now its recipients are kept."""
+        self._in_the_clear = True
+        self._ledger.last_host = False
+        walk.repeat()
 
     def _not_reached(self, error: DialError, *, is_local: bool) -> None:
         ledger = self._ledger
@@ -229,7 +275,7 @@ class _Delivery:
                 self._emit(events.HostNotReached(error.why.reason))
         ledger.end_session()
 
-    async def _use(self, session: Session, walk: CandidateWalk) -> bool:
+    async def _use(self, session: Session, walk: CandidateWalk, level: Level) -> bool:
         """Offer the message to one server; whether the session came to its normal end."""
         ledger, request, outgoing = self._ledger, self._request, self._outgoing
         age = (self._parts.now() - request.stats.incoming_arrival) / _MICROSECONDS
@@ -245,17 +291,25 @@ class _Delivery:
             ledger.server_has_dsn(session.welcome.capabilities.offers(Feature.DSN))
             recipients = outgoing.addressed(ledger.remaining)
             return await session.transact(outgoing.request, recipients, outgoing.content, ledger.take)
+        except TlsFailedError as failed:
+            if failed.in_handshake and self._may_do_without_tls(level):
+                self._try_in_the_clear(walk)
+            # Where TLS need not be, a server whose TLS does not work is not sick.
+            ledger.fail(failed.why, Scope.MESSAGE if failed.in_handshake and not level.is_required else Scope.SITE)
         except ConnectionBrokenError as broken:
+            lost = broken.breakage is not Breakage.LOCAL_ERROR
+            if session.tls and lost and ledger.has_undecided and self._may_do_without_tls(level):
+                self._try_in_the_clear(walk)
             ledger.fail(broken.why(session.peer), Scope.SITE)
         except CorruptContentError:
             ledger.fail(UNREADABLE, Scope.MESSAGE)
         except ContentError as error:
             self._give_up(_cannot_read(error), Scope.MESSAGE)
-        except ContentFailedError as failed:
-            if failed.why.is_hard:
-                ledger.fail(failed.why, Scope.MESSAGE)
+        except ContentFailedError as rejected:
+            if rejected.why.is_hard:
+                ledger.fail(rejected.why, Scope.MESSAGE)
             else:
-                self._give_up(failed.why, Scope.MESSAGE)
+                self._give_up(rejected.why, Scope.MESSAGE)
         return False
 
 

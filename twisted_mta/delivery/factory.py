@@ -4,7 +4,7 @@ Flow: delivery/deliver.py asks for a session with a candidate; delivery/dial.py 
 Sources: RFC 5321 section 5.1; postconf(5) smtp_bind_address_enforce; twisted.internet.protocol.ClientFactory.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ClientFactory
@@ -17,10 +17,11 @@ from twisted_mta.session.content_rules import PLAIN, ContentRules
 from twisted_mta.session.limits import TimeLimits
 from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.protocol import DialogProtocol
-from twisted_mta.session.session import Session
+from twisted_mta.session.session import NO_TERMS, Session, TlsTerms
 from twisted_mta.session.tables import SessionTables
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.smtp.settings import DialogSettings
+from twisted_mta.tls.policy import NO_TLS, TlsPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class SessionParts:
         emit: takes what is to be logged.
         tables: what sessions ask; None: nothing.
         content: how content is treated.
+        tls: what is the same for all servers about TLS.
     """
 
     dialog: DialogSettings
@@ -46,6 +48,7 @@ class SessionParts:
     emit: Emit
     tables: SessionTables | None = None
     content: ContentRules = PLAIN
+    tls: TlsTerms = NO_TERMS
 
 
 class DestinationFactory(ClientFactory[DialogProtocol]):
@@ -67,13 +70,16 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         self._peer: Peer | None = None
         self._ear: Ear | None = None
 
-    async def open(self, candidate: Candidate, *, is_best: bool, ear: Ear | None = None) -> Session:
+    async def open(
+        self, candidate: Candidate, *, is_best: bool, ear: Ear | None = None, policy: TlsPolicy = NO_TLS
+    ) -> Session:
         """Connect to a candidate; its greeting is still to come.
 
         Args:
             candidate: to whom.
             is_best: whether it has the best preference.
             ear: overhears the session; None: nobody does.
+            policy: what is demanded of TLS.
 
         Raises:
             DialError: no connection.
@@ -99,7 +105,7 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
             if dialer.bind_enforced(candidate.family):
                 raise
             protocol = await dialer.dial(candidate, self.buildProtocol, None)
-        return Session(protocol, parts.dialog)
+        return Session(protocol, parts.dialog, parts.tls if policy is NO_TLS else replace(parts.tls, policy=policy))
 
     def buildProtocol(self, addr: object = None) -> DialogProtocol:
         """A connection to the candidate that is being dialled."""

@@ -121,6 +121,11 @@ class RecipientLedger:
         """What the greeting brought to light."""
         self._server_has_dsn = has_dsn
 
+    @property
+    def has_undecided(self) -> bool:
+        """Whether the present session has recipients that are neither reported nor kept."""
+        return bool(self._unmarked())
+
     def _unmarked(self) -> list[int]:
         return [index for index in range(len(self._session)) if index not in self._reported and index not in self._kept]
 
@@ -141,7 +146,7 @@ class RecipientLedger:
         elif isinstance(finding, RecipientFailed):
             self._recipient_failed(finding.index, finding.why)
         elif isinstance(finding, MessageFailed):
-            self.fail(finding.why, Scope.MESSAGE)
+            self.fail(finding.why, finding.scope)
         elif isinstance(finding, LineBroken) and not self._line_broken:
             self._line_broken = True
             self._emit(events.LongLineBroken(self._request.queue_id, finding.limit))

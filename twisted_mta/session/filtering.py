@@ -66,6 +66,11 @@ class FilteredLines:
         """Whether more lines are unread than any honest server sends."""
         return self._size > UNREAD_OCTETS_LIMIT
 
+    @property
+    def unread(self) -> bool:
+        """Whether there are lines that nobody has read."""
+        return bool(self._lines)
+
     def add(self, line: str, *, early: bool) -> None:
         """A line has come; `early`: before all that was written had left."""
         if not self._closed:

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
-from typing import Protocol as StructuralType
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPullProducer, IReactorTime
@@ -28,6 +27,7 @@ from twisted_mta.session.content_rules import PLAIN
 from twisted_mta.session.filtering import FilteredLines
 from twisted_mta.session.limits import Deadline, TimeLimits
 from twisted_mta.session.overhearing import Ear
+from twisted_mta.session.secure_transport import SecureTransport, Wire
 from twisted_mta.session.tables import NO_TABLES, SessionTables
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import (
@@ -58,6 +58,8 @@ from twisted_mta.smtp.reply import (
     plain_replies,
 )
 from twisted_mta.smtp.settings import DialogSettings
+from twisted_mta.tls.engine import Handshake
+from twisted_mta.tls.state import TlsState
 
 T = TypeVar("T")
 Sink = Callable[[Finding], None]
@@ -67,24 +69,6 @@ UNREAD_REPLIES_LIMIT = 1000
 
 _QUIT_OCTETS = len(b"QUIT\r\n")
 _SHOWN_CHARACTERS = 100  # of a garbage line, in the log
-
-
-class _Transport(StructuralType):
-    """What the shell uses of a connection; the TCP and UNIX clients of delivery/dial.py have it all."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def loseConnection(self) -> None: ...
-
-    def dropConnection(self) -> None: ...
-
-    def pauseProducing(self) -> None: ...
-
-    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None: ...
-
-    def unregisterProducer(self) -> None: ...
-
-    def unsentOctets(self) -> int: ...
 
 
 @implementer(IHalfCloseableProtocol, IPullProducer)
@@ -148,10 +132,12 @@ class DialogProtocol(Protocol):
         self._body: Body | None = None
         self._body_waits: Deferred[Any] | None = None
         self._content_error: Exception | None = None
+        self._secure: SecureTransport | None = None
+        self._shutdown = phases.QUIT  # whose time limit holds for the end
 
     @property
-    def _wire(self) -> _Transport:
-        return cast(_Transport, self.transport)
+    def _wire(self) -> Wire:
+        return cast(Wire, self.transport)
 
     def ask(self, tables: SessionTables) -> None:
         """Use tables, from the start of the connection."""
@@ -183,12 +169,54 @@ class DialogProtocol(Protocol):
         self._resume()
         return finished
 
+    def note(self, event: events.Event) -> None:
+        """Log something that belongs to this connection."""
+        self._emit(event)
+
+    # ---- TLS ----
+
+    @property
+    def has_unread_input(self) -> bool:
+        """Whether the server has said more than anybody has read, be it a part of a line."""
+        filtered = self._filtered is not None and self._filtered.unread
+        return bool(self._replies) or filtered or self._lines.has_leftover or not self._assembler.is_idle
+
+    def secure(self, handshake: Handshake, *, fast_shutdown: bool) -> Deferred[TlsState]:
+        """Begin TLS, between two dialogs.
+
+        Args:
+            handshake: about to begin.
+            fast_shutdown: whether the server's farewell is not waited for in the end.
+
+        Returns:
+            Fires with what came of it; fails with HandshakeFailedError: then the connection is gone. Cancelling it drops the
+            connection.
+        """
+        assert self._dialog is None and self._secure is None
+        self.pipelining = False
+        transport = SecureTransport(self._wire, self, handshake, fast_shutdown=fast_shutdown)
+        if self._input_over:
+            return transport.start_too_late()
+        self._secure = transport
+        self.transport = transport  # type: ignore[assignment]  # it is as much of a transport as is used here
+        if not fast_shutdown:
+            self._shutdown = phases.STARTTLS
+        self._deadline.start(phases.STARTTLS, self._clock.seconds())
+        self._arm()
+        return transport.start().addBoth(self._secured)
+
+    def _secured(self, outcome: TlsState | Failure) -> TlsState | Failure:
+        self._deadline.stop(self._clock.seconds())
+        if isinstance(outcome, Failure):
+            self._lost = self._input_over = True
+        return outcome
+
     def close(self) -> None:
         """Say nothing more; what is written still leaves, within the time limit for QUIT."""
         if self._filtered is not None:
             self._filtered.close()
         if not self._lost:
-            self._deadline.start(phases.QUIT, self._clock.seconds())
+            self._deadline.start(self._shutdown, self._clock.seconds())
             self._arm()
             self._wire.loseConnection()
 
@@ -511,7 +539,9 @@ class DialogProtocol(Protocol):
             self._stop_content()
             phase = phases.CONTENT
         if phase is None:
-            # Only the end of a closed connection was awaited.
+            # A handshake was awaited, or only the end of a closed connection.
+            if self._secure is not None:
+                self._secure.time_out()
             self.abort()
         else:
             self._resume(error=self._breakage(Breakage.TIMED_OUT, phase))

@@ -1,23 +1,73 @@
-"""One session with one server: greeting, transactions, farewell.
+"""One session with one server: greeting, TLS, transactions, farewell.
 
-Flow: delivery/dial.py opens it, delivery/deliver.py uses it.
-Sources: RFC 5321 section 3; smtp(8).
+Flow: delivery/factory.py opens it, delivery/deliver.py uses it.
+Sources: RFC 5321 section 3; RFC 3207 section 4; smtp(8).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from twisted_mta.interfaces import IMessageContent
+from twisted_mta.model import events, tls_events
+from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.request import DeliveryRequest, Recipient
 from twisted_mta.session.protocol import DialogProtocol
+from twisted_mta.session.secure_transport import HandshakeFailedError
+from twisted_mta.smtp import starttls
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass, Finding
 from twisted_mta.smtp.capabilities import Capabilities, Feature
 from twisted_mta.smtp.farewell import quit_dialog
-from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet
+from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet, introduce
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.smtp.transaction import Ending, Transaction
 from twisted_mta.smtp.workarounds import PixWorkarounds
+from twisted_mta.tls.engine import TlsEngine, TlsStartError
+from twisted_mta.tls.levels import Level
+from twisted_mta.tls.policy import NO_TLS, TlsPolicy
+from twisted_mta.tls.state import TlsState
+
+_NO_HANDSHAKE = DsnStatus("4.7.5", "Cannot start TLS: handshake failure")
+_NOT_VERIFIED = DsnStatus("4.7.5", "Server certificate not verified")
+_UNEXPECTED = DsnStatus("4.7.0", "unexpected server message")
+
+
+class TlsFailedError(Exception):
+    """TLS did not come about, and the connection is gone.
+
+    Attributes:
+        why: the status of the mail, if no other host takes it.
+        in_handshake: whether the handshake failed, so that the same host may do without TLS where the level allows that.
+    """
+
+    def __init__(self, why: DsnStatus, *, in_handshake: bool) -> None:
+        """Keep the reason."""
+        super().__init__(why.reason)
+        self.why = why
+        self.in_handshake = in_handshake
+
+
+@dataclass(frozen=True, slots=True)
+class TlsTerms:
+    """What a session is to do about TLS.
+
+    Attributes:
+        policy: what is demanded of this server.
+        engine: does TLS; None: it cannot be done.
+        wrapper: whether TLS begins before the greeting.
+        notes_offer: whether an offer that is not wanted is logged.
+        early_mail_parameter: the parameter that forbids a reply to MAIL before it is said; empty: none does.
+    """
+
+    policy: TlsPolicy = NO_TLS
+    engine: TlsEngine | None = None
+    wrapper: bool = False
+    notes_offer: bool = False
+    early_mail_parameter: str = ""
+
+
+NO_TERMS = TlsTerms()
+"""No TLS."""
 
 
 def _unexpected(finding: Finding) -> None:
@@ -31,20 +81,24 @@ class Session:
         peer: the server.
         welcome: what the server offers; empty before `greet`.
         reuse_count: how many requests it has served before the present one.
+        tls: what came of the TLS handshake; None: the connection is in the clear.
     """
 
-    def __init__(self, protocol: DialogProtocol, settings: DialogSettings) -> None:
+    def __init__(self, protocol: DialogProtocol, settings: DialogSettings, tls: TlsTerms = NO_TERMS) -> None:
         """Wrap a connection that has just been made.
 
         Args:
             protocol: the connection.
             settings: how to talk.
+            tls: what to do about TLS.
         """
         self.peer: Peer = protocol.peer
         self.welcome = Welcome(Capabilities(), PixWorkarounds())
         self.reuse_count = 0
+        self.tls: TlsState | None = None
         self._protocol = protocol
         self._settings = settings
+        self._terms = tls
 
     @property
     def troubles(self) -> ErrorClass:
@@ -52,18 +106,17 @@ class Session:
         return self._protocol.troubles
 
     async def greet(self, occasion: Occasion) -> Rebuff | None:
-        """Hear the greeting and introduce ourselves.
+        """Hear the greeting, introduce ourselves, and start TLS as the terms say.
 
         Returns:
-            None, and `welcome` is set; or why the server wants no mail from us: then there is nothing left but to `quit`.
+            None, and `welcome` is set; or why the server gets no mail from us: then there is nothing left but to `quit`.
 
         Raises:
             ConnectionBrokenError: the connection is gone, and the session over.
+            TlsFailedError: the same, because of TLS.
         """
         try:
-            outcome = await self._protocol.perform(
-                greet(self.peer, self._settings, occasion), _unexpected, occasion.queue_id
-            )
+            outcome = await self._greet(occasion)
         except ConnectionBrokenError as broken:
             self._protocol.troubles |= broken.trouble
             if broken.breakage is Breakage.LOCAL_ERROR:
@@ -80,6 +133,72 @@ class Session:
         self.welcome = outcome
         self._protocol.pipelining = outcome.capabilities.offers(Feature.PIPELINING)
         return None
+
+    async def _greet(self, occasion: Occasion) -> Welcome | Rebuff:
+        if self._terms.wrapper and (rebuff := await self._secure("")):
+            return rebuff
+        outcome = await self._protocol.perform(
+            greet(self.peer, self._settings, occasion), _unexpected, occasion.queue_id
+        )
+        if isinstance(outcome, Welcome) and self.tls is None:
+            outcome = await self._upgrade(outcome, occasion)
+        if isinstance(outcome, Welcome) and self._settings.requires_auth and outcome.capabilities.offers(Feature.AUTH):
+            why = (
+                f"SASL authentication failed; cannot authenticate to server {self.peer.namaddr}: no mechanism available"
+            )
+            return Rebuff(DsnStatus("4.7.0", why))
+        return outcome
+
+    # ---- TLS ----
+
+    async def _upgrade(self, welcome: Welcome, occasion: Occasion) -> Welcome | Rebuff:
+        """Start TLS if it is wanted and can be had, and introduce ourselves again."""
+        terms, peer = self._terms, self.peer
+        level = terms.policy.level
+        if level is Level.NONE and terms.notes_offer and welcome.capabilities.offers(Feature.STARTTLS):
+            self._protocol.note(events.StartTlsOfferNoted(peer.host))
+        answer = starttls.choose(
+            peer,
+            welcome.capabilities,
+            wanted=level > Level.NONE,
+            required=level.is_required,
+            has_engine=terms.engine is not None,
+        )
+        if answer is starttls.Answer.TLS:
+            answer = await self._protocol.perform(
+                starttls.ask(peer, required=level.is_required), _unexpected, occasion.queue_id
+            )
+        if isinstance(answer, Rebuff):
+            return answer
+        if answer is starttls.Answer.PLAINTEXT:
+            return welcome
+        if self._protocol.has_unread_input:
+            # RFC 3207 4.2: nothing may follow; somebody on the way may have put it there.
+            self._protocol.note(tls_events.PlaintextBehindStartTls(peer.namaddr))
+            raise TlsFailedError(_UNEXPECTED, in_handshake=False)
+        if rebuff := await self._secure(welcome.capabilities.name):
+            return rebuff
+        # What the server said in the clear is forgotten, but for its greeting.
+        again = await self._protocol.perform(
+            introduce(peer, self._settings, extended=True, queue_id=occasion.queue_id), _unexpected, occasion.queue_id
+        )
+        return replace(again, pix=welcome.pix) if isinstance(again, Welcome) else again
+
+    async def _secure(self, ehlo_name: str) -> Rebuff | None:
+        """Shake hands; why the server gets no mail, if it does not prove what the policy demands.
+
+        Args:
+            ehlo_name: as the server called itself; empty before its greeting.
+        """
+        terms = self._terms
+        if terms.engine is None:
+            return Rebuff(starttls.NO_ENGINE)
+        try:
+            handshake = await terms.engine.begin(terms.policy, self.peer, ehlo_name)
+            self.tls = await self._protocol.secure(handshake, fast_shutdown=terms.engine.fast_shutdown)
+        except (TlsStartError, HandshakeFailedError):
+            raise TlsFailedError(_NO_HANDSHAKE, in_handshake=True) from None
+        return None if self.tls.serves else Rebuff(_NOT_VERIFIED)
 
     async def transact(
         self,
@@ -103,7 +222,16 @@ class Session:
             ConnectionBrokenError: the connection broke while the fate of the mail was open.
             ContentError: the content cannot be read.
         """
-        transaction = Transaction(request, recipients, self.peer, self.welcome, self._settings)
+        # Nothing from before TLS can be left over when the connection is used again.
+        early_mail_parameter = self._terms.early_mail_parameter if self.tls and not self.reuse_count else ""
+        transaction = Transaction(
+            request,
+            recipients,
+            self.peer,
+            self.welcome,
+            self._settings,
+            early_mail_parameter=early_mail_parameter,
+        )
         try:
             end = await self._protocol.perform(transaction.run(), sink, request.queue_id, content)
         except ConnectionBrokenError as broken:

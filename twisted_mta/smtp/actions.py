@@ -149,9 +149,10 @@ class RecipientFailed:
 
 @dataclass(frozen=True, slots=True)
 class MessageFailed:
-    """All recipients whose fate is open were refused."""
+    """All recipients whose fate is open were refused; a `scope` of SITE holds the destination back, too."""
 
     why: DsnStatus
+    scope: Scope = Scope.MESSAGE
 
 
 @dataclass(frozen=True, slots=True)

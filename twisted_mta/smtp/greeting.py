@@ -127,7 +127,7 @@ def introduce(peer: Peer, settings: DialogSettings, *, extended: bool, queue_id:
         yield from trouble_of(reply)
         return Rebuff(refused_to_talk(peer, reply))
     if phase is phases.HELO:
-        return _secure(peer, Capabilities(), settings)
+        return Welcome(Capabilities(), PixWorkarounds())
     discard = settings.discard
     if settings.asks_discard_maps:
         discard = yield from _discarded_for(peer, settings, phase, queue_id)
@@ -145,7 +145,7 @@ def introduce(peer: Peer, settings: DialogSettings, *, extended: bool, queue_id:
     if capabilities.offers(Feature.SMTPUTF8) and not capabilities.offers(Feature.EIGHTBITMIME):
         yield Note(events.SmtpUtf8Without8BitMime(peer.namaddr))
         capabilities = replace(capabilities, features=capabilities.features | Feature.EIGHTBITMIME)
-    return _secure(peer, capabilities, settings)
+    return Welcome(capabilities, PixWorkarounds())
 
 
 def _pix_workarounds(peer: Peer, settings: DialogSettings, occasion: Occasion) -> Dialog[PixWorkarounds]:
@@ -175,22 +175,6 @@ def _discarded_for(peer: Peer, settings: DialogSettings, phase: phases.Phase, qu
         yield Note(events.PeerTableFailed(queue_id, settings.discard_maps, peer.address))
         raise ConnectionBrokenError(Breakage.LOCAL_ERROR, phase)
     return settings.discard if question.found is None else parse_discard_words(_WORD_ENDS.split(question.found))
-
-
-def _secure(peer: Peer, capabilities: Capabilities, settings: DialogSettings) -> Welcome | Rebuff:
-    """Go on only if nothing goes out in the clear, or without a login, that must not.
-
-    There is neither TLS nor SASL here: what demands one of them cannot be done.
-    """
-    if settings.requires_tls:
-        if not capabilities.offers(Feature.STARTTLS):
-            why = f"TLS is required, but was not offered by host {peer.namaddr}"
-            return Rebuff(DsnStatus("4.7.4", why))
-        return Rebuff(DsnStatus("4.7.5", "TLS is required, but our TLS engine is unavailable"))
-    if settings.requires_auth and capabilities.offers(Feature.AUTH):
-        why = f"SASL authentication failed; cannot authenticate to server {peer.namaddr}: no mechanism available"
-        return Rebuff(DsnStatus("4.7.0", why))
-    return Welcome(capabilities, PixWorkarounds())
 
 
 def _say(word: bytes, phase: phases.Phase, settings: DialogSettings) -> Dialog[Reply]:

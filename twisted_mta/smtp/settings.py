@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from twisted_mta.config.choices import TlsLevel, VerifyTarget
+from twisted_mta.config.choices import VerifyTarget
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.smtp.capabilities import parse_discard_words
@@ -46,7 +46,6 @@ class DialogSettings:
             hint about pipelining names.
         asks_discard_maps: whether there are any.
         asks_pix_maps: whether tables are asked for the workarounds of a PIX firewall.
-        requires_tls: whether mail must not go out in the clear.
         requires_auth: whether we are to authenticate to servers that offer it.
     """
 
@@ -71,7 +70,6 @@ class DialogSettings:
     discard_maps: str = "smtp_discard_ehlo_keyword_address_maps"
     asks_discard_maps: bool = False
     asks_pix_maps: bool = False
-    requires_tls: bool = False
     requires_auth: bool = False
 
     @property
@@ -111,7 +109,6 @@ class DialogSettings:
             discard_maps=settings.parameter_name("smtp_discard_ehlo_keyword_address_maps"),
             asks_discard_maps=bool(settings.smtp_discard_ehlo_keyword_address_maps),
             asks_pix_maps=bool(settings.smtp_pix_workaround_maps),
-            requires_tls=_requires_tls(settings),
             requires_auth=settings.smtp_sasl_auth_enable,
         )
 
@@ -119,13 +116,3 @@ class DialogSettings:
 def parse_pix_words(words: Iterable[str]) -> frozenset[str]:
     """The words of smtp_pix_workarounds in lower case; unknown ones have no effect."""
     return frozenset(word.lower() for word in words) & set(PIX_WORKAROUNDS)
-
-
-def _requires_tls(settings: Settings) -> bool:
-    """Whether plaintext is ruled out; tables of policies count as if they said so for every destination."""
-    if settings.smtp_tls_policy_maps or settings.smtp_tls_per_site or settings.smtp_tls_wrappermode:
-        return True
-    level = settings.smtp_tls_security_level
-    if level is TlsLevel.UNSET:
-        return settings.smtp_enforce_tls
-    return level not in (TlsLevel.NONE, TlsLevel.MAY)

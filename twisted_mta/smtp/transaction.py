@@ -20,7 +20,7 @@ Sources: RFC 5321 section 3.3; RFC 2920 section 3.1; RFC 2033 section 4.2; RFC 1
 import enum
 from dataclasses import dataclass
 
-from twisted_mta.model import events
+from twisted_mta.model import events, tls_events
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.request import DeliveryRequest, Recipient
 from twisted_mta.smtp import commands, phases
@@ -37,6 +37,7 @@ from twisted_mta.smtp.actions import (
     Pause,
     RecipientFailed,
     RecipientTaken,
+    Scope,
     SendContent,
     Trouble,
     Write,
@@ -94,6 +95,8 @@ _FIXED_COMMANDS = {
     State.LAST: b"",
 }
 
+_UNEXPECTED = DsnStatus("4.7.0", "unexpected server message")
+
 _Found = tuple[Finding | Note | Trouble, ...]
 
 
@@ -133,6 +136,7 @@ class Transaction:
         settings: DialogSettings,
         *,
         keep_open: bool = False,
+        early_mail_parameter: str = "",
     ) -> None:
         """Prepare a transaction.
 
@@ -143,6 +147,7 @@ class Transaction:
             welcome: what the server offers.
             settings: how to talk.
             keep_open: whether the connection shall serve again: then no QUIT is sent.
+            early_mail_parameter: the parameter that forbids a reply to MAIL before it is said; empty: none does.
         """
         self._request = request
         self._recipients = recipients
@@ -151,6 +156,7 @@ class Transaction:
         self._delay_dot = welcome.pix.delay_dot
         self._settings = settings
         self._keep_open = keep_open
+        self._early_mail_parameter = early_mail_parameter
         self._pipelining = self._capabilities.offers(Feature.PIPELINING)
         self._stops_at_rcpt = request.is_probe and not settings.probe_to_data
         self._xforward = commands.xforward(request, self._capabilities) if settings.send_xforward else (b"", b"")
@@ -318,6 +324,11 @@ class Transaction:
 
     def _take_mail(self, reply: Reply) -> _Found:
         self._receive = State.RCPT
+        if reply.early and self._early_mail_parameter:
+            # Something from before TLS may have been put in front of what the server says.
+            self._must_drop = True
+            violation = Note(tls_events.EarlyMailReply(self._peer.namaddr, self._early_mail_parameter))
+            return violation, MessageFailed(_UNEXPECTED, Scope.SITE)
         if reply.is_positive:
             return ()
         self._mail_refused = True

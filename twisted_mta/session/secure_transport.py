@@ -1,0 +1,289 @@
+"""TLS between a connection and its dialog.
+
+Towards the connection it is a protocol, towards the dialog a transport. OpenSSL works on memory alone: what it has to send is
+written at once, so that the connection's own queue tells what has left, as without TLS. Twisted's TLS protocol cannot tell that,
+nor pass a pull producer through.
+
+Flow: session/protocol.py puts one between itself and its connection; tls/engine.py gives the Handshake.
+Sources: RFC 8446; RFC 5246 section 7.2.1 (closure alerts); postconf(5) tls_fast_shutdown_enable, smtp_starttls_timeout.
+"""
+
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_mta.tls.engine import Handshake
+from twisted_mta.tls.state import TlsState
+
+_READ_OCTETS = 64 * 1024
+_LOST = "lost connection"
+_RESET = "Connection reset by peer"
+_TIMED_OUT = "Connection timed out"
+
+
+class HandshakeFailedError(Exception):
+    """The handshake has failed, and the connection with it; the log has the reason."""
+
+
+class Wire(Protocol):
+    """What is used of a connection; the TCP and UNIX clients of delivery/dial.py have it all."""
+
+    protocol: Any
+
+    def write(self, data: bytes) -> None:
+        """Send octets, or keep them until they can be sent."""
+
+    def loseConnection(self) -> None:
+        """Close once everything has left."""
+
+    def dropConnection(self) -> None:
+        """Close, whatever waits to be sent."""
+
+    def pauseProducing(self) -> None:
+        """Read nothing for now."""
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+
+    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None:
+        """Ask a producer for more whenever everything has left."""
+
+    def unregisterProducer(self) -> None:
+        """Nothing more will come from it."""
+
+    def unsentOctets(self) -> int:
+        """How many octets wait for the system to take them."""
+
+
+class _Inner(Protocol):
+    """What is used of a dialog's protocol."""
+
+    def dataReceived(self, data: bytes) -> None: ...
+
+    def readConnectionLost(self) -> None: ...
+
+    def connectionLost(self, reason: Failure = ...) -> None: ...
+
+    def wrote(self, octets: int) -> None: ...
+
+
+@implementer(IHalfCloseableProtocol)
+class SecureTransport:
+    """One connection's TLS.
+
+    Attributes:
+        handshake: tells the peer's certificates, the session and the channel.
+    """
+
+    def __init__(self, wire: Wire, inner: _Inner, handshake: Handshake, *, fast_shutdown: bool) -> None:
+        """Prepare.
+
+        Args:
+            wire: the connection.
+            inner: the dialog's protocol.
+            handshake: about to begin.
+            fast_shutdown: whether the peer's farewell is not waited for.
+        """
+        self.handshake = handshake
+        self._wire = wire
+        self._inner = inner
+        self._connection: SSL.Connection = handshake.connection
+        self._fast_shutdown = fast_shutdown
+        self._shaken: Deferred[TlsState] | None = None
+        self._in_handshake = True
+        self._heard = False  # application data
+        self._ended = False  # the peer says no more
+        self._closing = False
+        self._unusable = False
+
+    # ---- handshake ----
+
+    def start(self) -> Deferred[TlsState]:
+        """Shake hands.
+
+        Returns:
+            Fires with what came of it; fails with HandshakeFailedError. Cancelling it drops the connection.
+        """
+        self._wire.protocol = self
+        shaken: Deferred[TlsState] = Deferred(self._cancelled)
+        self._shaken = shaken
+        self._shake()
+        return shaken
+
+    def _cancelled(self, _: Deferred[TlsState]) -> None:
+        self._shaken = None
+        self._unusable = True
+        self._wire.dropConnection()
+
+    def start_too_late(self) -> Deferred[TlsState]:
+        """The peer has hung up before the handshake could begin."""
+        shaken: Deferred[TlsState] = Deferred()
+        self._shaken = shaken
+        self._fail(_LOST)
+        return shaken
+
+    def time_out(self) -> None:
+        """The peer has had all the time there is for the handshake."""
+        self._fail(_TIMED_OUT)
+
+    def _shake(self) -> None:
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            self._send_out()
+            return
+        except SSL.Error as error:
+            self._send_out()
+            self._fail(error)
+            return
+        self._send_out()
+        self._in_handshake = False
+        state = self.handshake.completed()
+        shaken, self._shaken = self._shaken, None
+        if shaken is not None:
+            shaken.callback(state)
+        self._read()
+
+    def _fail(self, problem: SSL.Error | str) -> None:
+        if not self._in_handshake or self._unusable:
+            return
+        self._unusable = True
+        self.handshake.failed(problem)
+        self._wire.dropConnection()
+        shaken, self._shaken = self._shaken, None
+        if shaken is not None:
+            shaken.errback(HandshakeFailedError())
+
+    # ---- as a protocol ----
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets of TLS have come."""
+        if self._unusable:
+            return
+        self._connection.bio_write(data)
+        if self._in_handshake:
+            self._shake()
+        else:
+            self._read()
+
+    def _read(self) -> None:
+        """Pass on what can be read."""
+        while not (self._ended or self._unusable):
+            try:
+                data = self._connection.recv(_READ_OCTETS)
+            except SSL.WantReadError:
+                break
+            except SSL.ZeroReturnError:
+                self._end_of_input()
+                break
+            except SSL.Error:
+                # Not even an alert can be trusted to be understood now.
+                self._unusable = True
+                self._wire.dropConnection()
+                return
+            if not self._heard:
+                self._heard = True
+                self.handshake.application_data_came()
+            self._inner.dataReceived(data)
+        self._send_out()
+
+    def readConnectionLost(self) -> None:
+        """The peer has closed its side, with or without a farewell."""
+        if self._in_handshake:
+            self._fail(_LOST)
+        else:
+            self._end_of_input()
+
+    def writeConnectionLost(self) -> None:
+        """We never close our side alone."""
+
+    def _end_of_input(self) -> None:
+        if self._closing:
+            self._wire.loseConnection()
+        elif not self._ended:
+            self._ended = True
+            self._inner.readConnectionLost()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Nothing can be sent or heard any more."""
+        if self._in_handshake:
+            self._fail(_LOST if reason.check(ConnectionDone) else _RESET)
+        self.handshake.closed()
+        self._inner.connectionLost(reason)
+
+    def wrote(self, octets: int) -> None:
+        """Octets of TLS have left; during the handshake they buy nobody time."""
+        if not self._in_handshake:
+            self._inner.wrote(octets)
+
+    # ---- as a transport ----
+
+    def write(self, data: bytes) -> None:
+        """Send at once what the system takes."""
+        if self._unusable or self._closing:
+            return
+        try:
+            # Memory takes everything, and there is no renegotiation that could stand in the way.
+            self._connection.sendall(data)
+        except SSL.Error:
+            self._unusable = True
+            self._wire.dropConnection()
+            return
+        self._send_out()
+
+    def _send_out(self) -> None:
+        """Write what OpenSSL has to say."""
+        pieces = []
+        while True:
+            try:
+                pieces.append(self._connection.bio_read(_READ_OCTETS))
+            except SSL.WantReadError:
+                break
+        if pieces:
+            self._wire.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def unsentOctets(self) -> int:
+        """How many octets of TLS wait for the system to take them."""
+        return self._wire.unsentOctets()
+
+    def loseConnection(self) -> None:
+        """Say farewell, and close once everything has left; without fast shutdown, once the peer has said it, too."""
+        if self._in_handshake or self._unusable:
+            self._wire.dropConnection()
+            return
+        if self._closing:
+            return
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            self._unusable = True
+        self._closing = True
+        self._send_out()
+        if self._fast_shutdown or self._ended or self._unusable:
+            self._wire.loseConnection()
+
+    def dropConnection(self) -> None:
+        """Close, whatever waits to be sent."""
+        self._unusable = True
+        self._wire.dropConnection()
+
+    def pauseProducing(self) -> None:
+        """Read nothing for now."""
+        self._wire.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self._wire.resumeProducing()
+
+    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None:
+        """The connection asks the producer itself: it knows when everything has left."""
+        self._wire.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Nothing more will come from it."""
+        self._wire.unregisterProducer()
