@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from OpenSSL import SSL
+
 CONNECT = "CONNECT"
 """The event of a new connection; the answer is the greeting."""
 
@@ -98,6 +100,7 @@ FRIENDLY = {
     "NOOP": "250 2.0.0 Ok",
     "VRFY": "252 2.0.0 Ok",
     "XFORWARD": "250 2.0.0 Ok",
+    "STARTTLS": "220 2.0.0 Ready to start TLS",
     "QUIT": "221 2.0.0 Bye",
 }
 """The replies of a server that finds nothing wrong, by verb; EHLO and LHLO are put together."""
@@ -108,6 +111,8 @@ class Script:
 
     Attributes:
         lmtp: whether this is LMTP.
+        tls: what STARTTLS begins TLS with; None: there is none.
+        wrapper: whether TLS begins before the greeting.
     """
 
     def __init__(
@@ -116,8 +121,12 @@ class Script:
         hostname: str = "server.example",
         keywords: Sequence[str] = KEYWORDS,
         lmtp: bool = False,
+        tls: SSL.Context | None = None,
+        wrapper: bool = False,
     ) -> None:
         self.lmtp = lmtp
+        self.tls = tls
+        self.wrapper = wrapper
         self._rules = [(start.upper(), answers) for start, *answers in rules]
         self._hostname = hostname
         self._keywords = keywords
@@ -142,6 +151,8 @@ class Script:
     def friendly(self, event: str) -> str:
         """The reply of a server that finds nothing wrong; lines joined by newlines."""
         verb = event.partition(" ")[0].upper()
+        if verb == "STARTTLS" and self.tls is None:
+            return "502 5.5.1 Error: command not implemented"
         if verb == ("LHLO" if self.lmtp else "EHLO"):
             lines = [self._hostname, *self._keywords]
             return "\n".join([f"250-{line}" for line in lines[:-1]] + [f"250 {lines[-1]}"])

@@ -39,6 +39,7 @@ from tests.kit.script import (
     Script,
     Silence,
 )
+from tests.kit.server_tls import ServerHandshake, begin_tls
 
 
 @dataclass(slots=True)
@@ -73,6 +74,7 @@ class SessionRecord:
         commands: the lines in their order; a final dot stands as ``.``.
         open: whether the connection is still there.
         unfinished_octets: of the content whose final dot did not come.
+        handshake: of TLS; None: it was not begun.
     """
 
     number: int
@@ -81,6 +83,7 @@ class SessionRecord:
     messages: list[Message] = field(default_factory=list)
     open: bool = True
     unfinished_octets: int = 0
+    handshake: ServerHandshake | None = None
 
 
 class BodyReader:
@@ -154,6 +157,8 @@ class ScriptedSession(Protocol):
 
     def connectionMade(self) -> None:
         """Greet."""
+        if self._script.wrapper:
+            self._begin_tls()
         self._answer(CONNECT)
         self._work()
 
@@ -192,12 +197,20 @@ class ScriptedSession(Protocol):
                 self._sender, self._recipients = arguments.partition(":")[2], []
             case "RCPT", "2":
                 self._recipients.append(arguments.partition(":")[2])
+            case "STARTTLS", "2" if self._script.tls and not self._finished:
+                self._begin_tls()
             case "RSET", _:
                 self._sender, self._recipients = "", []
             case "DATA", "3":
                 self._body = BodyReader()
                 fault = self._script.answer(BODY)
                 self._body_fault = fault if isinstance(fault, After) or fault is None else After(0, fault)
+
+    def _begin_tls(self) -> None:
+        """What came in the clear is forgotten."""
+        assert self._script.tls is not None
+        self._pending = b""
+        _, self.record.handshake = begin_tls(self, self._script.tls)
 
     def _read_body(self, body: BodyReader) -> None:
         data, self._pending = self._pending, b""

@@ -1,0 +1,118 @@
+"""TLS for the scripted mail server: the other end of what the session under test does.
+
+Flow: tests/kit/smtp_server.py begins it where a Script has `tls`; tests make the context with `server_context`.
+Sources: RFC 3207.
+"""
+
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from tests.kit.pki import Identity
+from twisted_mta.session.secure_transport import SecureTransport
+from twisted_mta.tls.levels import Level
+from twisted_mta.tls.state import TlsState
+
+
+def server_context(identity: Identity) -> SSL.Context:
+    """A context that shows a certificate with its chain."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    leaf, *issuers = identity.chain
+    context.use_certificate(crypto.X509.from_cryptography(leaf))
+    context.use_privatekey(crypto.PKey.from_cryptography_key(identity.key))
+    for issuer in issuers:
+        context.add_extra_chain_cert(crypto.X509.from_cryptography(issuer))
+    context.set_session_id(b"scripted")
+    return context
+
+
+class ServerHandshake:
+    """The server's end of a handshake; keeps whether it came to an end.
+
+    Attributes:
+        servername: what the client asked for (SNI); empty: nothing.
+        problem: why it failed; None: it did not.
+    """
+
+    def __init__(self, context: SSL.Context) -> None:
+        self.connection = SSL.Connection(context, None)
+        self.connection.set_accept_state()
+        self.servername = ""
+        self.problem: SSL.Error | str | None = None
+
+    def completed(self) -> TlsState:
+        """Nothing is judged."""
+        self.servername = (self.connection.get_servername() or b"").decode()
+        cipher = self.connection.get_cipher_name() or ""
+        return TlsState(
+            Level.MAY, self.connection.get_protocol_version_name(), cipher, 0, 0, False, False, False, False
+        )
+
+    def failed(self, problem: SSL.Error | str) -> None:
+        """Keep why."""
+        self.problem = problem
+
+    def application_data_came(self) -> None:
+        """Nothing is kept."""
+
+    def closed(self) -> None:
+        """Nothing is kept."""
+
+
+class _Wire:
+    """A connection of Twisted, or one in memory, as SecureTransport wants it."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    @property
+    def protocol(self) -> Any:
+        """Who takes the octets."""
+        return self._transport.protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        self._transport.protocol = protocol
+
+    def dropConnection(self) -> None:
+        """Close, whatever waits to be sent."""
+        getattr(self._transport, "dropConnection", self._transport.loseConnection)()
+
+    def unsentOctets(self) -> int:
+        """Nobody asks a server."""
+        return 0
+
+
+class _Inside:
+    """A server's protocol, as SecureTransport wants it."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self.dataReceived = protocol.dataReceived
+
+    def readConnectionLost(self) -> None:
+        """The client says no more: neither does a server."""
+        assert self._protocol.transport is not None
+        self._protocol.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The end."""
+        self._protocol.connectionLost(reason)
+
+    def wrote(self, octets: int) -> None:
+        """Nobody counts."""
+
+
+def begin_tls(protocol: Any, context: SSL.Context) -> tuple[SecureTransport, ServerHandshake]:
+    """Put TLS below a server's protocol; what its transport becomes, and the handshake."""
+    handshake = ServerHandshake(context)
+    server: Any = handshake
+    transport = SecureTransport(_Wire(protocol.transport), _Inside(protocol), server, fast_shutdown=True)
+    protocol.transport = transport
+    transport.start().addErrback(lambda _: None)
+    return transport, handshake
