@@ -40,11 +40,20 @@ class Case:
     welcome: Welcome
     settings: DialogSettings
     keep_open: bool
+    reused: bool = False
 
     def transaction(self) -> Transaction:
         """The transaction for all recipients."""
         request = self.request
-        return Transaction(request, request.recipients, PEER, self.welcome, self.settings, keep_open=self.keep_open)
+        return Transaction(
+            request,
+            request.recipients,
+            PEER,
+            self.welcome,
+            self.settings,
+            keep=lambda: self.keep_open,
+            reused=self.reused,
+        )
 
 
 @st.composite
@@ -61,5 +70,6 @@ def cases(draw: st.DrawFn) -> Case:
         make_request(*names, flags=flags),
         Welcome(parse_ehlo(text), PixWorkarounds(delay_dot=draw(st.booleans()))),
         DialogSettings(**options),
+        draw(st.booleans()),
         draw(st.booleans()),
     )

@@ -1,6 +1,6 @@
 """Mail transactions, as transcripts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from twisted_mta.smtp.actions import (
 from twisted_mta.smtp.capabilities import parse_ehlo
 from twisted_mta.smtp.greeting import Welcome
 from twisted_mta.smtp.settings import DialogSettings
-from twisted_mta.smtp.transaction import Ending, Transaction, TransactionEnd
+from twisted_mta.smtp.transaction import Ending, Transaction, TransactionEnd, never
 from twisted_mta.smtp.workarounds import PixWorkarounds
 
 SMTP = DialogSettings()
@@ -42,6 +42,11 @@ LOCK_STEP = offering()
 NAMES = ("u0@d.example", "u1@d.example", "u2@d.example")
 
 
+def always() -> bool:
+    """A connection that shall serve again."""
+    return True
+
+
 class TransactionTestCase(DialogTestCase):
     """Plays transactions."""
 
@@ -52,12 +57,13 @@ class TransactionTestCase(DialogTestCase):
         *,
         welcome: Welcome = PIPELINING,
         settings: DialogSettings = SMTP,
-        keep_open: bool = False,
+        keep: Callable[[], bool] = never,
+        reused: bool = False,
         **changes: Any,
     ) -> Played[TransactionEnd]:
         """Play one message; its sender is s@c.example."""
         request = make_request(*recipients, **{"sender": "s@c.example", **changes})
-        transaction = Transaction(request, request.recipients, PEER, welcome, settings, keep_open=keep_open)
+        transaction = Transaction(request, request.recipients, PEER, welcome, settings, keep=keep, reused=reused)
         return self.play(transaction.run(), script)
 
     def broken(self, played: Played[TransactionEnd], breakage: Breakage, doing: str) -> None:
@@ -456,7 +462,7 @@ class DistrustTests(TransactionTestCase):
             C: .
             S: 221 d
             """,
-            keep_open=True,
+            keep=always,
         )
         self.assertEqual(played.outcomes, ["all taken: 2.0.0 221 d"])
 
@@ -763,7 +769,7 @@ class KeepOpenTests(TransactionTestCase):
             C: .
             S: 250 d
             """,
-            keep_open=True,
+            keep=always,
             settings=replace(SMTP, await_quit_reply=True),
         )
         self.assertEqual(played.result, TransactionEnd(Ending.OPEN))
@@ -777,9 +783,74 @@ class KeepOpenTests(TransactionTestCase):
             C: RSET
             S: 250 d
             """,
-            keep_open=True,
+            keep=always,
         )
         self.assertEqual(played.result, TransactionEnd(Ending.OPEN))
+
+    def test_decided_with_the_dot(self) -> None:
+        """What is asked last is whether to keep it, as the dot is built: the replies that are read then are too late."""
+        for answers, last, ending in (([True], ".", Ending.OPEN), ([False], ". | QUIT", Ending.CLOSED)):
+            played = self.transact(
+                f"""
+                C: MAIL FROM:<s@c.example> | RCPT TO:<u0@d.example> | RCPT TO:<u1@d.example> | DATA
+                S: 250 a | 500 b | 250 c | 354 d
+                C: (content)
+                C: {last}
+                S: 250 e
+                """,
+                NAMES[:2],
+                keep=answers.pop,
+            )
+            self.assertEqual(played.result, TransactionEnd(ending))
+
+    def test_decided_anew_with_reset(self) -> None:
+        """A dot that is never sent decides nothing: RSET does, after the replies that make it needed."""
+        answers = [False, True]
+        played = self.transact(
+            """
+            C: MAIL FROM:<s@c.example> | RCPT TO:<u0@d.example> | DATA
+            S: 250 a | 501 b | 554 c
+            C: RSET | QUIT
+            S: 250 d
+            """,
+            keep=answers.pop,
+        )
+        self.assertEqual(played.result, TransactionEnd(Ending.CLOSED))
+        self.assertEqual(answers, [])
+
+    def test_probe(self) -> None:
+        """A probe that ends with RSET keeps it, too; one that went up to DATA cannot."""
+        played = self.transact(
+            """
+            C: MAIL FROM:<s@c.example> | RCPT TO:<u0@d.example> | RSET
+            S: 250 a | 250 b | 250 c
+            """,
+            keep=always,
+            flags=PROBE,
+        )
+        self.assertEqual(played.result, TransactionEnd(Ending.OPEN))
+        played = self.transact(
+            """
+            C: MAIL FROM:<s@c.example> | RCPT TO:<u0@d.example> | DATA
+            S: 250 a | 250 b | 354 c
+            """,
+            settings=replace(SMTP, probe_to_data=True),
+            keep=always,
+            flags=PROBE,
+        )
+        self.assertEqual(played.result, TransactionEnd(Ending.DROPPED))
+
+    def test_out_of_step(self) -> None:
+        """A connection that has served before, and takes DATA with 2xx, answers something else: it is lost, nobody bounces."""
+        script = """
+            C: MAIL FROM:<s@c.example> | RCPT TO:<u0@d.example> | DATA
+            S: 250 reset | 250 sender | 250 recipient
+            """
+        played = self.transact(script, reused=True)
+        self.broken(played, Breakage.LOST, "sending DATA command")
+        self.assertEqual(played.outcomes, [])
+        played = self.transact(f"{script}C: RSET | QUIT\n            S: 250 reset")
+        self.assertIn("Protocol error", played.outcomes[0])
 
 
 class PixTests(TransactionTestCase):
@@ -834,7 +905,7 @@ class LocalRefusalTests(TransactionTestCase):
         """A message that is larger than the server takes; the connection is closed without QUIT (RFC 1870 section 6.1)."""
         reason = self.refused("5.3.4", TransactionEnd(Ending.DROPPED), welcome=offering("SIZE 1000"), size=2000)
         self.assertEqual(reason, "message size 2000 exceeds size limit 1000 of server mx.example[192.0.2.1]")
-        self.refused("5.3.4", TransactionEnd(Ending.OPEN), welcome=offering("SIZE 1000"), size=2000, keep_open=True)
+        self.refused("5.3.4", TransactionEnd(Ending.OPEN), welcome=offering("SIZE 1000"), size=2000, keep=always)
 
     def test_size_that_fits(self) -> None:
         """A message of just the limit, and a limit of 0, are no reason."""

@@ -42,4 +42,5 @@ DOT = Phase(
     "smtp_data_done_timeout", "sending end of data -- message may be sent more than once", "end of DATA command"
 )
 ABORT = Phase("smtp_rset_timeout", "sending final RSET", silent=True)
+PROBE = Phase("smtp_rset_timeout", "sending RSET probe", silent=True)
 QUIT = Phase("smtp_quit_timeout", "sending QUIT", silent=True)

@@ -5,7 +5,8 @@ Two cursors walk the same list of states: `send`, the command to be built next, 
    server has no PIPELINING, and when the next command would make the group longer than 4096 octets.
 2. After the replies have been read the course is corrected: no MAIL, no recipient or no DATA accepted means RSET. A DATA that was
    accepted for nobody gets a lone dot, whose reply means nothing.
-3. What to do after the dot or RSET is decided when that command is built, before its reply is known.
+3. Whether QUIT follows the dot or RSET, or the connection shall serve again, is decided when that command is built, before
+   its reply is known; what goes wrong later can only end the connection without a word.
 4. A 2xx to the dot counts only if it can be the answer to the dot: not if it came before the dot was written; not behind a
    line that is no reply while more than one reply was due, since then it may be the answer to QUIT, or about the next
    recipient; and not if it is a 221 while QUIT was in the pipeline.
@@ -18,6 +19,7 @@ Sources: RFC 5321 section 3.3; RFC 2920 section 3.1; RFC 2033 section 4.2; RFC 1
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted_mta.model import events, tls_events
@@ -97,6 +99,8 @@ _FIXED_COMMANDS = {
 
 _UNEXPECTED = DsnStatus("4.7.0", "unexpected server message")
 
+_FOLLOWERS = {State.DATA: State.DOT, State.QUIT: State.LAST, State.LAST: State.LAST}
+
 _Found = tuple[Finding | Note | Trouble, ...]
 
 
@@ -108,7 +112,7 @@ class Ending(enum.Enum):
     DROPPED = "dropped"
     """It must be closed without a word."""
     OPEN = "open"
-    """It may serve another transaction."""
+    """It may serve another transaction; QUIT has not been said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,11 @@ class TransactionEnd:
     completed: bool = True
 
 
+def never() -> bool:
+    """A connection that serves one transaction only."""
+    return False
+
+
 class Transaction:
     """One message to one server; `run` is the dialog."""
 
@@ -135,7 +144,8 @@ class Transaction:
         welcome: Welcome,
         settings: DialogSettings,
         *,
-        keep_open: bool = False,
+        keep: Callable[[], bool] = never,
+        reused: bool = False,
         early_mail_parameter: str = "",
     ) -> None:
         """Prepare a transaction.
@@ -146,7 +156,8 @@ class Transaction:
             peer: the server.
             welcome: what the server offers.
             settings: how to talk.
-            keep_open: whether the connection shall serve again: then no QUIT is sent.
+            keep: whether the connection shall serve again, asked when the dot or RSET is built: then no QUIT is sent.
+            reused: whether it has served before.
             early_mail_parameter: the parameter that forbids a reply to MAIL before it is said; empty: none does.
         """
         self._request = request
@@ -155,13 +166,14 @@ class Transaction:
         self._capabilities = welcome.capabilities
         self._delay_dot = welcome.pix.delay_dot
         self._settings = settings
-        self._keep_open = keep_open
+        self._keep = keep
+        self._keeps = False
+        self._reused = reused
         self._early_mail_parameter = early_mail_parameter
         self._pipelining = self._capabilities.offers(Feature.PIPELINING)
         self._stops_at_rcpt = request.is_probe and not settings.probe_to_data
         self._xforward = commands.xforward(request, self._capabilities) if settings.send_xforward else (b"", b"")
         self._after_recipients = State.ABORT if self._stops_at_rcpt else State.DATA
-        self._after_end = State.LAST if keep_open else State.QUIT
         self._send = self._receive = self._first_state()
         self._named: list[int] = []  # the recipients that RCPT names, by index
         self._next = 0  # position in _named of the next RCPT
@@ -200,7 +212,7 @@ class Transaction:
                 if self._must_drop:
                     return TransactionEnd(Ending.DROPPED)
                 if self._course_is_lost():
-                    command, after = b"RSET", self._after_end
+                    command, after = b"RSET", self._decide()
                     self._send = self._receive = State.ABORT
             if self._send is State.LAST:
                 continue
@@ -213,7 +225,7 @@ class Transaction:
             self._send = after
         if self._group:
             yield self._flush()
-        return TransactionEnd(Ending.OPEN if self._keep_open else Ending.CLOSED)
+        return TransactionEnd(Ending.OPEN if self._keeps else Ending.CLOSED)
 
     # ---- building commands ----
 
@@ -242,7 +254,12 @@ class Transaction:
             return self._xforward[0], State.XFORWARD_PROTO if self._xforward[1] else State.MAIL
         if state is State.XFORWARD_PROTO:
             return self._xforward[1], State.MAIL
-        return _FIXED_COMMANDS[state], {State.DATA: State.DOT, State.QUIT: State.LAST}.get(state, self._after_end)
+        return _FIXED_COMMANDS[state], _FOLLOWERS.get(state) or self._decide()
+
+    def _decide(self) -> State:
+        """What follows the dot or RSET."""
+        self._keeps = self._keep()
+        return State.LAST if self._keeps else State.QUIT
 
     def _must_synchronise(self, command: bytes) -> bool:
         """Whether the replies that are outstanding must be read before this command is written."""
@@ -354,6 +371,9 @@ class Transaction:
                 self._must_drop = True
                 return (MessageTaken(reply, "2.0.0"),)
             return ()
+        if self._reused and reply.is_positive:
+            # No server means that. What it answers is another command: it has said more than it was asked while nobody used it.
+            raise ConnectionBrokenError(Breakage.LOST, phases.DATA)
         self._data_refused = True
         if not self._accepted:
             return ()
@@ -393,7 +413,7 @@ class Transaction:
 
     def _after_settled(self) -> State:
         """After the dot or RSET: the reply to QUIT is waited for only on request."""
-        return State.LAST if self._keep_open or not self._settings.await_quit_reply else State.QUIT
+        return State.LAST if self._keeps or not self._settings.await_quit_reply else State.QUIT
 
     def _course_is_lost(self) -> bool:
         return (
@@ -414,7 +434,7 @@ class Transaction:
         limit = self._capabilities.size_limit
         if 0 < limit < request.size:
             text = f"message size {request.size} exceeds size limit {limit} of server {namaddr}"
-            return DsnStatus("5.3.4", text), TransactionEnd(Ending.OPEN if self._keep_open else Ending.DROPPED)
+            return DsnStatus("5.3.4", text), TransactionEnd(Ending.OPEN if self._keep() else Ending.DROPPED)
         if not commands.is_speakable(request.sender):
             text = "sender address contains a line break or null character"
             return DsnStatus("5.1.7", text), TransactionEnd(Ending.OPEN)
