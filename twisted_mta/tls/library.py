@@ -1,0 +1,327 @@
+"""What OpenSSL can do and pyOpenSSL does not offer: the one module that calls its bindings directly.
+
+These names are private to pyOpenSSL and cryptography. Each is looked for when this module is imported; `missing()` names what
+cannot be done without them, for one warning, and the functions do as well as they can.
+
+Flow: the other modules of tls/ call these functions.
+Sources: the manual pages of OpenSSL named at the functions.
+"""
+
+import os
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from OpenSSL._util import ffi, lib
+
+# ---- what is there ----
+
+_NEEDS = {
+    "bits of ciphers": ("SSL_CIPHER_get_bits", "SSL_get_current_cipher"),
+    "channel bindings of TLS 1.2": ("SSL_get_extms_support",),
+    "error numbers": ("ERR_get_error", "ERR_GET_REASON", "ERR_lib_error_string", "ERR_reason_error_string"),
+    "key exchange groups": ("SSL_CTX_set1_curves_list", "OBJ_txt2nid"),
+    "purposes of certificates": ("X509_STORE_set_purpose", "X509_PURPOSE_SSL_SERVER"),
+    "session cache": ("i2d_SSL_SESSION", "d2i_SSL_SESSION", "SSL_SESSION_free", "SSL_session_reused"),
+    "shared authorities": ("SSL_CTX_get_cert_store", "SSL_CTX_set_cert_store", "X509_STORE_up_ref"),
+    "signatures": ("SSL_CTX_set_msg_callback",),
+    "texts of verification": (
+        "X509_verify_cert_error_string",
+        "X509_NAME_oneline",
+        "X509_get_issuer_name",
+        "X509_get_subject_name",
+    ),
+}
+
+_MISSING = frozenset(use for use, names in _NEEDS.items() if not all(hasattr(lib, name) for name in names))
+
+
+def missing() -> tuple[str, ...]:
+    """What cannot be done with the libraries that are installed; nothing with those that this package asks for."""
+    return tuple(sorted(_MISSING))
+
+
+OP_ALL: int = getattr(lib, "SSL_OP_ALL", 0x80000850)
+"""The workarounds that are on by default (SSL_CTX_set_options(3))."""
+
+# ---- errors ----
+
+LibraryError = tuple[int, str, str, str]
+"""Number (0: not known), name of the library, reason, what else is known."""
+
+_SYSTEM = 0x80000000
+_ALERTS = range(1000, 1256)
+
+
+class NumberedError(SSL.Error):
+    """An error of the library whose numbers are still known.
+
+    Attributes:
+        errors: what was in the queue, oldest first.
+    """
+
+    def __init__(self, errors: list[LibraryError]) -> None:
+        super().__init__([(library, "", reason) for _, library, reason, _ in errors])
+        self.errors = errors
+
+
+def clear_errors() -> None:
+    """Forget what OpenSSL noted in passing: a later call would be blamed for it (ERR_clear_error(3))."""
+    lib.ERR_clear_error()
+
+
+def pop_errors(path: str = "") -> list[LibraryError]:
+    """Take all errors from OpenSSL's queue, oldest first (ERR_get_error(3)).
+
+    Args:
+        path: the file that was to be opened, if any: what the system says is about it.
+    """
+    found = []
+    while number := lib.ERR_get_error():
+        found.append(_described(number, path))
+    return found
+
+
+def errors_of(error: Exception) -> list[LibraryError]:
+    """What is known of an error that pyOpenSSL raised; with numbers where it came from a Connection of this module."""
+    if isinstance(error, NumberedError):
+        return error.errors
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return [(0, entry[0], entry[-1], "") for entry in entries]
+
+
+def _described(number: int, path: str) -> LibraryError:
+    library = _text(lib.ERR_lib_error_string(number))
+    if number & _SYSTEM:
+        return number, library, os.strerror(number & ~_SYSTEM), f"calling fopen({path}, r)" if path else ""
+    reason, words = lib.ERR_GET_REASON(number), _text(lib.ERR_reason_error_string(number))
+    if library == "SSL routines" and reason in _ALERTS:
+        # OpenSSL 3.2 gave the alerts that SSL 3.0 had already new names; those who watch logs know the old ones.
+        for new in ("ssl/tls alert ", "tls alert "):
+            if words.startswith(new):
+                words = "sslv3 alert " + words.removeprefix(new)
+        return number, library, words, f"SSL alert number {reason - _ALERTS.start}"
+    return number, library, words, ""
+
+
+def _text(pointer: Any) -> str:
+    return ffi.string(pointer).decode("ascii", "replace") if pointer else ""
+
+
+# ---- connections ----
+
+
+class Connection(SSL.Connection):
+    """The client's end of a connection over memory, ready to shake hands.
+
+    Attributes:
+        subject: whose connection it is, for callbacks.
+        server_scheme: the signature scheme (RFC 8446 section 4.2.3) by which the server proved to have its key; None: it is
+            not known. Only where its context was prepared by `note_signatures`.
+        client_scheme: the same for us.
+    """
+
+    def __init__(self, context: SSL.Context, subject: Any = None) -> None:
+        """Prepare.
+
+        Args:
+            context: what shapes it; that cannot be changed any more.
+            subject: whose connection it is.
+        """
+        super().__init__(context, None)
+        self.subject = subject
+        self.server_scheme: int | None = None
+        self.client_scheme: int | None = None
+        self.set_connect_state()
+
+    def _raise_ssl_error(self, ssl: Any, result: int) -> None:
+        # pyOpenSSL takes errors from the queue and forgets their numbers.
+        if result <= 0 and _HAS_ERROR_NUMBERS and lib.SSL_get_error(ssl, result) == lib.SSL_ERROR_SSL:
+            errors = pop_errors()
+            if errors:
+                raise NumberedError(errors)
+        super()._raise_ssl_error(ssl, result)
+
+
+_HAS_ERROR_NUMBERS = "error numbers" not in _MISSING and hasattr(SSL.Connection, "_raise_ssl_error")
+
+_HANDSHAKE = 22
+_CERTIFICATE_VERIFY = 15
+
+
+def note_signatures(context: SSL.Context) -> None:
+    """Have the connections of a context know by which scheme each side signed (SSL_CTX_set_msg_callback(3)).
+
+    Only the messages themselves tell the digest.
+    """
+    if "signatures" not in _MISSING:
+        lib.SSL_CTX_set_msg_callback(context._context, _on_message)
+
+
+def _message_passed(outgoing: int, _: int, content: int, data: Any, length: int, ssl: Any, __: Any) -> None:
+    if content != _HANDSHAKE or length < 6:
+        return
+    start = ffi.buffer(data, 6)[:]
+    if start[0] != _CERTIFICATE_VERIFY:
+        return
+    connection = SSL.Connection._reverse_mapping.get(ssl)
+    if isinstance(connection, Connection):
+        scheme = int.from_bytes(start[4:6], "big")
+        if outgoing:
+            connection.client_scheme = scheme
+        else:
+            connection.server_scheme = scheme
+
+
+# It must live as long as any context does: OpenSSL would call into nothing.
+_on_message = ffi.callback("void(int, int, int, const void *, size_t, SSL *, void *)", _message_passed)
+
+
+def cipher_bits(connection: SSL.Connection) -> tuple[int, int]:
+    """How many bits of the cipher's key count, and how many there are (SSL_CIPHER_get_bits(3))."""
+    if "bits of ciphers" in _MISSING:
+        bits = connection.get_cipher_bits() or 0
+        return bits, bits
+    all_bits = ffi.new("int *")
+    used = lib.SSL_CIPHER_get_bits(lib.SSL_get_current_cipher(connection._ssl), all_bits)
+    return used, all_bits[0]
+
+
+def has_extended_master_secret(connection: SSL.Connection) -> bool:
+    """Whether what is exported from a TLS 1.2 connection is bound to it (RFC 7627; SSL_get_extms_support(3))."""
+    return "channel bindings of TLS 1.2" not in _MISSING and bool(lib.SSL_get_extms_support(connection._ssl) == 1)
+
+
+# ---- contexts ----
+
+
+def set_groups(context: SSL.Context, names: str) -> bool:
+    """Offer these key exchange groups, in this order (SSL_CTX_set1_curves_list(3)).
+
+    Args:
+        context: not used yet.
+        names: between colons.
+
+    Returns:
+        Whether they are all known and supported; otherwise nothing has changed.
+    """
+    if "key exchange groups" in _MISSING:
+        return False
+    done = bool(lib.SSL_CTX_set1_curves_list(context._context, names.encode("ascii", "replace")) == 1)
+    clear_errors()
+    return done
+
+
+def is_known_name(name: str) -> bool:
+    """Whether the library has heard of a curve or group, even if it cannot use it (OBJ_txt2nid(3))."""
+    if "key exchange groups" in _MISSING or "." in name:  # numbers of objects are no names
+        return False
+    known = bool(lib.OBJ_txt2nid(name.encode("ascii", "replace")))
+    clear_errors()
+    return known
+
+
+def load_authorities(context: SSL.Context, file: str, directory: str) -> list[LibraryError] | None:
+    """Trust what a file and a directory hold (SSL_CTX_load_verify_locations(3)).
+
+    Args:
+        context: not used yet.
+        file: path of a PEM file; empty: none.
+        directory: path of a directory with links by hash, looked at as certificates are needed; empty: none.
+
+    Returns:
+        None if that went well, otherwise what went wrong.
+    """
+    arguments = [os.fsencode(path) if path else ffi.NULL for path in (file, directory)]
+    if lib.SSL_CTX_load_verify_locations(context._context, *arguments) == 1:
+        clear_errors()
+        return None
+    return pop_errors(file or directory)
+
+
+def share_authorities(source: SSL.Context, target: SSL.Context) -> None:
+    """Have a context trust what another one trusts, from the same memory (SSL_CTX_set_cert_store(3)).
+
+    Raises:
+        SSL.Error: there is no store.
+    """
+    store = lib.SSL_CTX_get_cert_store(source._context)
+    lib.X509_STORE_up_ref(store)  # the target takes this reference over
+    lib.SSL_CTX_set_cert_store(target._context, store)
+
+
+CAN_SHARE_AUTHORITIES = "shared authorities" not in _MISSING
+"""Whether `share_authorities` works."""
+
+
+def set_server_purpose(store: crypto.X509Store) -> None:
+    """Demand that certificates below a store's anchors may be those of servers (X509_STORE_set_purpose(3))."""
+    if "purposes of certificates" not in _MISSING:
+        lib.X509_STORE_set_purpose(store._store, lib.X509_PURPOSE_SSL_SERVER)
+
+
+# ---- certificates ----
+
+
+def verification_error_text(code: int) -> str:
+    """What OpenSSL says of an error in a certificate chain (X509_verify_cert_error_string(3))."""
+    if "texts of verification" in _MISSING:
+        return "certificate verification error"
+    return _text(lib.X509_verify_cert_error_string(code))
+
+
+def name_on_one_line(certificate: crypto.X509, *, issuer: bool = False) -> str:
+    """The subject of a certificate, or its issuer, as in ``/C=IS/CN=Some Root`` (X509_NAME_oneline(3))."""
+    if "texts of verification" in _MISSING:
+        return ""
+    take = lib.X509_get_issuer_name if issuer else lib.X509_get_subject_name
+    text = ffi.new("char[]", _LONGEST_ONE_LINE)
+    return _text(lib.X509_NAME_oneline(take(certificate._x509), text, len(text)))
+
+
+_LONGEST_ONE_LINE = 512
+
+# ---- sessions ----
+
+CAN_KEEP_SESSIONS = "session cache" not in _MISSING
+"""Whether the functions about sessions work."""
+
+
+def dump_session(connection: SSL.Connection) -> bytes | None:
+    """A connection's session in DER, as it is now (i2d_SSL_SESSION(3)); None: there is none."""
+    session = connection.get_session()
+    if session is None:
+        return None
+    length = lib.i2d_SSL_SESSION(session._session, ffi.NULL)
+    if length <= 0:
+        clear_errors()
+        return None
+    data = ffi.new("unsigned char[]", length)
+    lib.i2d_SSL_SESSION(session._session, ffi.new("unsigned char **", data))
+    return bytes(ffi.buffer(data, length))
+
+
+def load_session(connection: SSL.Connection, der: bytes) -> bool:
+    """Have a connection take up a session, if the server likes it still (d2i_SSL_SESSION(3), SSL_set_session(3)).
+
+    Returns:
+        Whether the library likes it.
+    """
+    data = ffi.new("unsigned char[]", der)
+    raw = lib.d2i_SSL_SESSION(ffi.NULL, ffi.new("const unsigned char **", data), len(der))
+    if raw == ffi.NULL:
+        clear_errors()
+        return False
+    session = SSL.Session.__new__(SSL.Session)
+    session._session = ffi.gc(raw, lib.SSL_SESSION_free)
+    session._context = connection.get_context()
+    try:
+        connection.set_session(session)
+    except SSL.Error:
+        clear_errors()
+        return False
+    return True
+
+
+def was_resumed(connection: SSL.Connection) -> bool:
+    """Whether the server took the session up (SSL_session_reused(3))."""
+    return CAN_KEEP_SESSIONS and bool(lib.SSL_session_reused(connection._ssl))

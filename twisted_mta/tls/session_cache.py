@@ -1,0 +1,129 @@
+"""TLS sessions to be taken up again, in memory.
+
+A session that is taken up shows no certificates, so that the verdict of its first handshake is kept with it; the key holds all
+that the verdict depends on. Sessions are kept as bytes: OpenSSL marks its own objects as used up when a connection ends in an
+odd way.
+
+Flow: tls/engine.py finds a session before a handshake, tls/handshake.py keeps or forgets it.
+Sources: postconf(5) smtp_tls_session_cache_database, smtp_tls_session_cache_timeout; RFC 5077; RFC 8446 sections 2.2 and 4.6.1.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_mta.config.settings import Settings
+from twisted_mta.tls.library import CAN_KEEP_SESSIONS
+from twisted_mta.tls.state import TlsState
+
+MOST_SESSIONS = 2000
+"""So many are kept, of one to two KiB each; then the one that was used longest ago goes."""
+
+SHORTEST_SECONDS = 120
+"""A shorter life than that is made as long; tlsmgr(8) could not keep up with less."""
+
+LONGEST_SESSION = 32 * 1024
+"""Octets of a session; a server that makes larger ones gets full handshakes."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSession:
+    """A session.
+
+    Attributes:
+        der: as OpenSSL writes it.
+        state: what its first handshake came to.
+        judged_at: when that was, by the clock of the cache.
+    """
+
+    der: bytes
+    state: TlsState
+    judged_at: float
+
+
+class SessionCache:
+    """The sessions of an engine, by key."""
+
+    def __init__(self, lifetime_seconds: float, clock: IReactorTime, *, limit: int = MOST_SESSIONS) -> None:
+        """Begin with none.
+
+        Args:
+            lifetime_seconds: no verdict is believed for longer.
+            clock: tells the time.
+            limit: how many are kept.
+        """
+        self.lifetime_seconds = lifetime_seconds
+        self._clock = clock
+        self._limit = limit
+        self._kept: OrderedDict[Hashable, KeptSession] = OrderedDict()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, clock: IReactorTime) -> "SessionCache | None":
+        """The cache that is configured; None: none is."""
+        seconds = settings.smtp_tls_session_cache_timeout
+        if not (settings.smtp_tls_session_cache_database and seconds and CAN_KEEP_SESSIONS):
+            return None
+        return cls(max(seconds, SHORTEST_SECONDS), clock)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def now(self) -> float:
+        """The time, for `KeptSession.judged_at`."""
+        return float(self._clock.seconds())
+
+    def find(self, key: Hashable) -> KeptSession | None:
+        """The session with this key; None: there is none, or it is too old."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        if kept.judged_at + self.lifetime_seconds <= self.now:
+            del self._kept[key]
+            return None
+        self._kept.move_to_end(key)
+        return kept
+
+    def keep(self, key: Hashable, session: KeptSession) -> None:
+        """Keep a session instead of the one with the same key."""
+        if len(session.der) > LONGEST_SESSION:
+            return
+        self._kept[key] = session
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
+
+    def forget(self, key: Hashable) -> None:
+        """Keep the session with this key no longer, if there is one."""
+        self._kept.pop(key, None)
+
+
+_SESSION_ID = 3  # its place among the elements of a session
+_TICKET_TAG = 0xAA  # [10], constructed
+
+
+def can_be_resumed(der: bytes) -> bool:
+    """Whether a session has what a server needs to find it again: a session id or a ticket (SSL_SESSION_is_resumable(3))."""
+    try:
+        body, end, _ = _element(der, 0)
+        number, at = 0, body
+        while at < end:
+            start, at, tag = _element(der, at)
+            if (number == _SESSION_ID and at > start) or tag == _TICKET_TAG:
+                return True
+            number += 1
+    except IndexError:
+        return False
+    return False
+
+
+def _element(der: bytes, at: int) -> tuple[int, int, int]:
+    """Where the content of a DER element begins and ends, and its tag (X.690 section 8.1)."""
+    tag, length = der[at], der[at + 1]
+    start = at + 2
+    if length & 0x80:
+        octets = length & 0x7F
+        length, start = int.from_bytes(der[start : start + octets], "big"), start + octets
+    return start, start + length, tag
