@@ -4,6 +4,7 @@ Flow: tests/kit/smtp_server.py begins it where a Script has `tls`; tests make th
 Sources: RFC 3207.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -108,11 +109,17 @@ class _Inside:
         """Nobody counts."""
 
 
-def begin_tls(protocol: Any, context: SSL.Context) -> tuple[SecureTransport, ServerHandshake]:
-    """Put TLS below a server's protocol; what its transport becomes, and the handshake."""
+def begin_tls(protocol: Any, context: SSL.Context, then: Callable[[], None]) -> ServerHandshake:
+    """Put TLS below a server's protocol.
+
+    Args:
+        protocol: the server's.
+        context: shapes the handshake.
+        then: called when hands are shaken.
+    """
     handshake = ServerHandshake(context)
     server: Any = handshake
     transport = SecureTransport(_Wire(protocol.transport), _Inside(protocol), server, fast_shutdown=True)
     protocol.transport = transport
-    transport.start().addErrback(lambda _: None)
-    return transport, handshake
+    transport.start().addCallbacks(lambda _: then(), lambda _: None)
+    return handshake

@@ -158,7 +158,11 @@ class ScriptedSession(Protocol):
     def connectionMade(self) -> None:
         """Greet."""
         if self._script.wrapper:
-            self._begin_tls()
+            self._begin_tls(self._greet)
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
         self._answer(CONNECT)
         self._work()
 
@@ -198,7 +202,7 @@ class ScriptedSession(Protocol):
             case "RCPT", "2":
                 self._recipients.append(arguments.partition(":")[2])
             case "STARTTLS", "2" if self._script.tls and not self._finished:
-                self._begin_tls()
+                self._begin_tls(lambda: None)
             case "RSET", _:
                 self._sender, self._recipients = "", []
             case "DATA", "3":
@@ -206,11 +210,11 @@ class ScriptedSession(Protocol):
                 fault = self._script.answer(BODY)
                 self._body_fault = fault if isinstance(fault, After) or fault is None else After(0, fault)
 
-    def _begin_tls(self) -> None:
+    def _begin_tls(self, then: Callable[[], None]) -> None:
         """What came in the clear is forgotten."""
         assert self._script.tls is not None
         self._pending = b""
-        _, self.record.handshake = begin_tls(self, self._script.tls)
+        self.record.handshake = begin_tls(self, self._script.tls, then)
 
     def _read_body(self, body: BodyReader) -> None:
         data, self._pending = self._pending, b""
