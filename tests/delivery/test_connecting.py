@@ -22,6 +22,7 @@ class Listener(Protocol):
     def __init__(self) -> None:
         self.heard = b""
         self.wrote_octets = 0
+        self.half_closed = False
         self.end: Failure | None = None
 
     def dataReceived(self, data: bytes) -> None:
@@ -31,6 +32,11 @@ class Listener(Protocol):
     def wrote(self, octets: int) -> None:
         """Count it."""
         self.wrote_octets += octets
+
+    def readConnectionLost(self) -> None:
+        """Keep it."""
+        self.half_closed = True
+        self.transport.stopReading()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Keep it."""
@@ -92,6 +98,17 @@ class ClientTransportTests(SynchronousTestCase):
         self.assertEqual((self.protocol.wrote_octets, self.transport.unsentOctets()), (5, 0))
         self.transport.writeSequence([b"a", b"b"])
         self.assertEqual(self.heard_by_peer(), b"ab")
+
+    def test_input_that_nobody_has_seen(self) -> None:
+        """What the system has, or the end, is seen before the reactor tells of it; and it is still told."""
+        self.assertFalse(self.transport.hasInput())
+        self.peer.send(b"x")
+        self.assertTrue(self.transport.hasInput())
+        self.assertTrue(self.transport.hasInput())
+        self.peer.close()
+        self.assertTrue(self.transport.hasInput())
+        self.reactor.until(lambda: self.protocol.half_closed)
+        self.assertEqual(self.protocol.heard, b"x")
 
     def test_in_order(self) -> None:
         """What waits leaves later, and before anything that was written after it."""

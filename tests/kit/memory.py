@@ -62,6 +62,10 @@ class MemoryTransport:
         """How many octets wait."""
         return len(self.unsent)
 
+    def hasInput(self) -> bool:
+        """Whether octets wait to be read: they never do."""
+        return not self.is_open
+
     def loseConnection(self) -> None:
         """Close when everything has left; this makes even a transport that was to be dropped write again."""
         if self.is_open and not self.disconnecting:

@@ -98,6 +98,16 @@ class ClientTransport(tcp.Connection):
         unsent: int = len(self.dataBuffer) - self.offset + self._tempDataLen
         return unsent
 
+    def hasInput(self) -> bool:
+        """Whether octets, or the end, have come that the reactor has not told of yet."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # there is something: an error
+        return True
+
     def loseConnection(self) -> None:
         """Close once everything has left: now, if it has."""
         if self.connected and not self.disconnecting and not self.unsentOctets() and self.producer is None:

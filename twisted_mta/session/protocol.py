@@ -134,6 +134,7 @@ class DialogProtocol(Protocol):
         self._content_error: Exception | None = None
         self._secure: SecureTransport | None = None
         self._shutdown = phases.QUIT  # whose time limit holds for the end
+        self._disturbed: Callable[[], None] | None = None  # told of whatever comes while nothing is asked
 
     @property
     def _wire(self) -> Wire:
@@ -210,6 +211,35 @@ class DialogProtocol(Protocol):
         if isinstance(outcome, Failure):
             self._lost = self._input_over = True
         return outcome
+
+    # ---- between messages ----
+
+    def rest(self, disturbed: Callable[[], None]) -> bool:
+        """Wait, between two dialogs, for the next message.
+
+        Args:
+            disturbed: called once, when the server hangs up or says anything: it has not been asked.
+
+        Returns:
+            False if that has happened already; then nothing is waited for.
+        """
+        assert self._dialog is None
+        self.ear = None
+        if self._input_over or self.has_unread_input or self._garbage_came:
+            return False
+        self._disturbed = disturbed
+        return True
+
+    def wake(self) -> bool:
+        """Wait no longer; whether the server has really said nothing, not even what the reactor has not seen yet."""
+        self._disturbed = None
+        self.troubles = ErrorClass.NONE
+        return not (self._input_over or self._wire.hasInput())
+
+    def _disturb(self, disturbed: Callable[[], None]) -> None:
+        self._disturbed = None
+        self._input_over = True
+        disturbed()
 
     def close(self) -> None:
         """Say nothing more; what is written still leaves, within the time limit for QUIT."""
@@ -338,6 +368,9 @@ class DialogProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Turn octets into replies, and go on where one was awaited."""
         if self._input_over:
+            return
+        if self._disturbed is not None:
+            self._disturb(self._disturbed)
             return
         if self._body is None:
             # What a server says while it should listen buys it no time.
@@ -490,7 +523,9 @@ class DialogProtocol(Protocol):
     def readConnectionLost(self) -> None:
         """The server has no more to say; what it said still counts, and it may still listen."""
         self._input_over = True
-        if self._dialog is None:
+        if self._disturbed is not None:
+            self._disturb(self._disturbed)
+        elif self._dialog is None:
             self.close()
         else:
             self._serve()
@@ -505,7 +540,9 @@ class DialogProtocol(Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._body is not None:
+        if self._disturbed is not None:
+            self._disturb(self._disturbed)
+        elif self._body is not None:
             self._stop_content()
             self._resume(error=ConnectionBrokenError(Breakage.LOST, phases.CONTENT))
         else:

@@ -59,6 +59,9 @@ class Wire(Protocol):
     def unsentOctets(self) -> int:
         """How many octets wait for the system to take them."""
 
+    def hasInput(self) -> bool:
+        """Whether the peer has sent octets, or closed its side, and nobody has been told yet."""
+
 
 class _Inner(Protocol):
     """What is used of a dialog's protocol."""
@@ -250,6 +253,10 @@ class SecureTransport:
     def unsentOctets(self) -> int:
         """How many octets of TLS wait for the system to take them."""
         return self._wire.unsentOctets()
+
+    def hasInput(self) -> bool:
+        """Whether octets of TLS have come; they may be none of the dialog's."""
+        return self._wire.hasInput()
 
     def loseConnection(self) -> None:
         """Say farewell, and close once everything has left; without fast shutdown, once the peer has said it, too."""

@@ -11,6 +11,7 @@ from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model import events, tls_events
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.request import DeliveryRequest, Recipient
+from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.protocol import DialogProtocol
 from twisted_mta.session.secure_transport import HandshakeFailedError
 from twisted_mta.smtp import starttls
@@ -19,8 +20,9 @@ from twisted_mta.smtp.capabilities import Capabilities, Feature
 from twisted_mta.smtp.farewell import quit_dialog
 from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet, introduce
 from twisted_mta.smtp.peer import Peer
+from twisted_mta.smtp.probing import probe
 from twisted_mta.smtp.settings import DialogSettings
-from twisted_mta.smtp.transaction import Ending, Transaction
+from twisted_mta.smtp.transaction import Ending, Transaction, never
 from twisted_mta.smtp.workarounds import PixWorkarounds
 from twisted_mta.tls.engine import TlsEngine, TlsStartError
 from twisted_mta.tls.levels import Level
@@ -81,6 +83,7 @@ class Session:
         peer: the server.
         welcome: what the server offers; empty before `greet`.
         reuse_count: how many requests it has served before the present one.
+        is_open: whether it may serve another one, now that a `transact` has ended.
         tls: what came of the TLS handshake; None: the connection is in the clear.
     """
 
@@ -95,6 +98,7 @@ class Session:
         self.peer: Peer = protocol.peer
         self.welcome = Welcome(Capabilities(), PixWorkarounds())
         self.reuse_count = 0
+        self.is_open = False
         self.tls: TlsState | None = None
         self._protocol = protocol
         self._settings = settings
@@ -206,14 +210,16 @@ class Session:
         recipients: tuple[Recipient, ...],
         content: IMessageContent,
         sink: Callable[[Finding], None],
+        keep: Callable[[], bool] = never,
     ) -> bool:
-        """Send a message; the session is over afterwards.
+        """Send a message; the session is over afterwards, unless `is_open` says that it may `rest` for the next one.
 
         Args:
             request: the message.
             recipients: whom it is for.
             content: what it says.
             sink: takes the findings.
+            keep: whether the session shall serve again, if nothing in itself forbids that; asked more than once.
 
         Returns:
             Whether the transaction ran to its normal end.
@@ -222,6 +228,7 @@ class Session:
             ConnectionBrokenError: the connection broke while the fate of the mail was open.
             ContentError: the content cannot be read.
         """
+        may_keep = keep if keep is never else lambda: self._can_serve_again and keep()
         # Nothing from before TLS can be left over when the connection is used again.
         early_mail_parameter = self._terms.early_mail_parameter if self.tls and not self.reuse_count else ""
         transaction = Transaction(
@@ -230,6 +237,8 @@ class Session:
             self.peer,
             self.welcome,
             self._settings,
+            keep=may_keep,
+            reused=self.reuse_count > 0,
             early_mail_parameter=early_mail_parameter,
         )
         try:
@@ -244,11 +253,71 @@ class Session:
             # Without the final dot the server must forget what it has got.
             self._protocol.close()
             raise
-        if end.ending is Ending.OPEN:
-            await self.quit()
-        else:
+        if end.ending is not Ending.OPEN:
             self._protocol.close()
+        elif end.completed and may_keep():
+            self.is_open = True
+        elif keep is not never and self._is_misunderstood:
+            # The last command was not followed by QUIT because all was well then.
+            self._protocol.close()
+        else:
+            await self.quit()
         return end.completed
+
+    # ---- between messages ----
+
+    @property
+    def _is_misunderstood(self) -> bool:
+        return bool(self._protocol.troubles & ErrorClass.PROTOCOL)
+
+    @property
+    def _can_serve_again(self) -> bool:
+        """Whether nothing in the session itself is against it."""
+        return not self._is_misunderstood and (self.tls is None or self._terms.policy.connection_reuse)
+
+    def rest(self, disturbed: Callable[[], None]) -> bool:
+        """Wait for the next message, after a `transact` that has left the session open.
+
+        Args:
+            disturbed: called once, when the server hangs up or says anything before `wake`; the session is over then.
+
+        Returns:
+            False if that has happened already.
+        """
+        # As in smtp(8): what a server offers is remembered, how large a message it takes is not.
+        if self.welcome.capabilities.size_limit:
+            self.welcome = replace(self.welcome, capabilities=replace(self.welcome.capabilities, size_limit=0))
+        return self._protocol.rest(disturbed)
+
+    async def wake(self, peer: Peer, ear: Ear | None) -> bool:
+        """Make ready for another message, which asks the server.
+
+        Args:
+            peer: the server, as the present delivery knows it.
+            ear: overhears the session from now on; None: nobody does.
+
+        Returns:
+            Whether the server still serves; if not, the session is over, and nobody has been told.
+        """
+        protocol = self._protocol
+        self.is_open = False
+        self.peer = protocol.peer = peer
+        protocol.ear = ear
+        try:
+            ready = protocol.wake() and await protocol.perform(probe(), _unexpected) and not protocol.has_unread_input
+        except BaseException:
+            protocol.abort()
+            raise
+        if not ready:
+            protocol.close()
+            return False
+        self.reuse_count += 1
+        return True
+
+    def close(self) -> None:
+        """Close without a word, in order."""
+        self.is_open = False
+        self._protocol.close()
 
     async def quit(self) -> None:
         """Say QUIT and close."""
