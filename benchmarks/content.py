@@ -13,7 +13,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from benchmarks.rows import CPU_PER_GIGABYTE, DOMAIN, SINK_NEXTHOP, DeliveryRow
 from benchmarks.waiting import BenchmarkError, wait_for_count
 from tests.kit.queue_file import records
 from twisted_mta.config.settings import load_settings
+from twisted_mta.content.lines import Lines
 from twisted_mta.ipc.rewrite import complete_locally
 from twisted_mta.postfix.records import decode_content
 from twisted_mta.session.body import Body
@@ -141,9 +142,13 @@ def _high_water_mark(pid: int) -> int:
 # ---- in this process ----
 
 
-def chunks_of(queue_file: bytes) -> Iterator[bytes]:
+def chunks_of(queue_file: bytes) -> Lines:
     """Parse the records of a queue file."""
-    return decode_content(lambda offset, octets: queue_file[offset : offset + octets], 0, lambda: None)
+    return Lines(
+        lambda line_end: decode_content(
+            lambda offset, octets: queue_file[offset : offset + octets], 0, lambda: None, line_end=line_end
+        )
+    )
 
 
 def rules_of(row: ContentRow) -> ContentRules:

@@ -110,6 +110,15 @@ class DataEncoderTests(SynchronousTestCase):
         records = [record for record in records if record[0] or record[1]]
         self.assertEqual(encode(chunked(records, cuts), limit), reference(records, limit))
 
+    @given(RECORDS, st.lists(st.integers(0, 12)), st.sampled_from([0, 2, 3, 5, 8, 100]))
+    def test_line_ends_of_the_wire(self, records: list[tuple[bytes, bool]], cuts: list[int], limit: int) -> None:
+        """Chunks that have CRLF already come to the same, and so does the news of broken lines."""
+        chunks = chunked([record for record in records if record[0] or record[1]], cuts)
+        one, other = DataEncoder(limit), DataEncoder(limit)
+        for chunk in chunks:
+            self.assertEqual(other.feed_crlf(chunk.replace(b"\n", b"\r\n")), one.feed(chunk))
+        self.assertEqual((other.finish(), other.broke_line), (one.finish(), one.broke_line))
+
     @given(RECORDS, st.lists(st.integers(0, 12)))
     def test_no_end_of_data_inside(self, records: list[tuple[bytes, bool]], cuts: list[int]) -> None:
         """No line of the result is a lone dot, and undoing it gives the lines back."""

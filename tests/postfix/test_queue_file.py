@@ -188,6 +188,12 @@ class ContentTests(QueueFileTestCase):
             self.assertEqual(list(content.chunks()), [b"Subject: hi\n\nHello.\n"])
         self.assertEqual(self.events, [])
 
+    def test_line_ends_of_the_wire(self) -> None:
+        """It can be had with CRLF."""
+        built = self.write()
+        content = self.open().content(built.content_offset)
+        self.assertEqual(list(content.chunks().with_crlf()), [b"Subject: hi\r\n\r\nHello.\r\n"])
+
     def test_stray_line_ends(self) -> None:
         """They are told once for each message, however often it is read."""
         built = self.write(QueueFileBuilder(content=[("N", b"a\r\nb"), ("L", b"\r"), ("N", b"c\n")]))

@@ -35,14 +35,14 @@ class Reading:
         """Counts calls."""
         self.strays += 1
 
-    def chunks(self, offset: int = 0, piece_octets: int = 65536) -> Iterator[bytes]:
+    def chunks(self, offset: int = 0, piece_octets: int = 65536, line_end: bytes = b"\n") -> Iterator[bytes]:
         """Decode."""
-        return decode_content(self.read, offset, self.stray, piece_octets)
+        return decode_content(self.read, offset, self.stray, piece_octets, line_end)
 
 
-def decoded(data: bytes, offset: int = 0, piece_octets: int = 65536) -> list[bytes]:
+def decoded(data: bytes, offset: int = 0, piece_octets: int = 65536, line_end: bytes = b"\n") -> list[bytes]:
     """The chunks of some octets."""
-    return list(Reading(data).chunks(offset, piece_octets))
+    return list(Reading(data).chunks(offset, piece_octets, line_end))
 
 
 class DecodeContentTests(SynchronousTestCase):
@@ -124,8 +124,10 @@ class DecodeContentTests(SynchronousTestCase):
         random.shuffle(order)
         data, start = scattered(parts, order, start=7)
         chunks = decoded(b"?" * 7 + data, start, piece_octets)
-        self.assertEqual(b"".join(chunks), text_of(record for part in parts for record in part))
+        text = text_of(record for part in parts for record in part)
+        self.assertEqual(b"".join(chunks), text)
         self.assertNotIn(b"", chunks)
+        self.assertEqual(b"".join(decoded(b"?" * 7 + data, start, piece_octets, b"\r\n")), text.replace(b"\n", b"\r\n"))
 
 
 class DamageTests(SynchronousTestCase):

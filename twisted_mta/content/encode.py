@@ -1,7 +1,7 @@
 """The content as it goes over the wire: CRLF, dots, and lines that are not too long.
 
-Chunks come in as records of the queue: lines with LF, the last one of a chunk perhaps without. Whole chunks are converted at
-once; only a chunk with a line that may be too long is taken apart.
+Chunks come in as records of the queue: lines with LF, or CRLF if the reader could be asked for that, the last one of a chunk
+perhaps without. Whole chunks are converted at once; only a chunk with a line that may be too long is taken apart.
 
 The rule for long lines is Postfix's: a line of more than `line_limit` octets is broken after so many octets, and goes on in the
 next line behind a space. Where a record ends exactly there and the line goes on in the next record, it is broken too.
@@ -38,9 +38,7 @@ class DataEncoder:
         if self._limit and (self._used or has_long_line(chunk, self._limit)):
             return b"".join(self._by_record(chunk))
         if b"." in chunk:  # base64 has none
-            # Lines that begin with one are rare: this is twice as fast as replace(), which would look for them twice.
-            parts = chunk.split(b"\n.")
-            encoded = (b"\n..".join(parts) if len(parts) > 1 else chunk).replace(b"\n", b"\r\n")
+            encoded = _with_dots_doubled(chunk).replace(b"\n", b"\r\n")
         else:
             encoded = chunk.replace(b"\n", b"\r\n")
         if not self._used and chunk.startswith(b"."):
@@ -48,6 +46,20 @@ class DataEncoder:
         tail = len(chunk) - chunk.rfind(b"\n") - 1
         self._used = tail if tail < len(chunk) else self._used + tail
         return encoded
+
+    def feed_crlf(self, chunk: bytes) -> bytes:
+        """Encode a chunk of whole records whose lines end with CRLF; there is no other CR or LF in them."""
+        end = chunk.rfind(b"\n") + 1
+        tail = len(chunk) - end
+        limit = self._limit
+        if limit and (self._used or tail >= limit or has_long_line(chunk, limit + 1)):
+            return b"".join(self._by_record(chunk.replace(b"\r\n", b"\n")))
+        if b"." in chunk:
+            chunk = _with_dots_doubled(chunk)
+            if not self._used and chunk.startswith(b"."):
+                chunk = b"." + chunk
+        self._used = tail if end else self._used + tail
+        return chunk
 
     def finish(self) -> bytes:
         """What is missing at the end: the line end of a last line that has none."""
@@ -79,6 +91,12 @@ class DataEncoder:
             self._used = 0
         else:
             self._used += len(data)
+
+
+def _with_dots_doubled(chunk: bytes) -> bytes:
+    """Double each dot behind LF; they are rare, so this is twice as fast as replace(), which would look for them twice."""
+    parts = chunk.split(b"\n.")
+    return b"\n..".join(parts) if len(parts) > 1 else chunk
 
 
 def has_long_line(chunk: bytes, limit: int) -> bool:

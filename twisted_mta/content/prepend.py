@@ -5,9 +5,12 @@ Sources: smtp(8), "flags"; RFC 5321 section 4.4 (Return-Path); RFC 9228 (Deliver
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 
 from zope.interface import implementer
 
+from twisted_mta.content.lines import LF, Lines
 from twisted_mta.content.scanner import HEADER_NAME
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model.text import to_text, to_wire
@@ -38,8 +41,12 @@ class PrependedContent:
 
     def chunks(self) -> Iterator[bytes]:
         """The headers, and then the message (IMessageContent)."""
-        yield self._headers
-        yield from self._content.chunks()
+        chunks = self._content.chunks()
+        return Lines(partial(self._before, chunks)) if isinstance(chunks, Lines) else chain((self._headers,), chunks)
+
+    def _before(self, chunks: Lines, line_end: bytes) -> Iterator[bytes]:
+        yield self._headers.replace(LF, line_end)
+        yield from chunks if line_end == LF else chunks.with_crlf()
 
 
 def earlier_recipients(chunks: Iterable[bytes], fold: Callable[[str], str]) -> frozenset[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from zope.interface import implementer
 
+from twisted_mta.content.lines import Lines
 from twisted_mta.interfaces import ContentError, CorruptContentError, IMessageContent
 from twisted_mta.model.events import (
     BadContentRecord,
@@ -222,10 +223,13 @@ class QueueFileContent:
         self._offset = offset
         self._piece_octets = piece_octets
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Lines:
         """Read the content from its start (see IMessageContent)."""
+        return Lines(self._decode)
+
+    def _decode(self, line_end: bytes) -> Iterator[bytes]:
         file = self._file
         try:
-            yield from decode_content(file.read_at, self._offset, file.stray_line_ends, self._piece_octets)
+            yield from decode_content(file.read_at, self._offset, file.stray_line_ends, self._piece_octets, line_end)
         except DamagedRecordError as damage:
             raise file.damaged(damage) from damage

@@ -1,6 +1,7 @@
 """Decode the records of a queue file into the lines of a message.
 
 Flow: postfix/queue_file.py lends its `read` and passes the chunks on to whoever reads the content; no file is touched here.
+postfix/line_records.py takes the lines.
 Sources: postcat(1), which shows the records of a queue file; postconf(5) line_length_limit; a running Postfix's log of damage.
 
 A record is a type octet, a length (little-endian groups of seven bits; 0x80: more follow) and the payload. In message content
@@ -8,11 +9,10 @@ A record is a type octet, a length (little-endian groups of seven bits; 0x80: mo
 goes on (0: right here), `w` is padding, and `X` ends the content.
 """
 
-import functools
-import struct
 from collections.abc import Callable, Iterator
 
 from twisted_mta.model.text import to_text
+from twisted_mta.postfix.line_records import NORM, LineRecords
 
 PIECE_OCTETS = 65536
 """How much of the file is read, and held, at a time."""
@@ -23,13 +23,10 @@ LONGEST_RECORD = 16 * 1024 * 1024
 END_OF_FILE, NO_RECORD = -1, -2
 """Stand for the type where there is no record."""
 
-_NORM, _CONT, _POINTER, _PADDING, _END = b"NLpwX"
+_CONT, _POINTER, _PADDING, _END = b"LpwX"
 _LENGTH_OCTETS = 4
 _REVERSE_JUMPS = 10000
 _LARGEST_OFFSET = 2**62  # of any file; reading near the limit of the type would fail in ways that look temporary
-_STRETCH = 64  # lines
-_EQUAL_HEADS = tuple(b"N" * _STRETCH + bytes([size]) * _STRETCH for size in range(128))
-_WITHOUT_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, octets): what stands there; less than asked for only at the end of the file."""
@@ -50,7 +47,11 @@ class DamagedRecordError(Exception):
 
 
 def decode_content(
-    read: ReadAt, offset: int, stray: Callable[[], None], piece_octets: int = PIECE_OCTETS
+    read: ReadAt,
+    offset: int,
+    stray: Callable[[], None],
+    piece_octets: int = PIECE_OCTETS,
+    line_end: bytes = b"\n",
 ) -> Iterator[bytes]:
     """Read message content.
 
@@ -59,25 +60,21 @@ def decode_content(
         offset: of the first content record.
         stray: called whenever CR or LF inside of records became spaces.
         piece_octets: how much to read at a time.
+        line_end: what each line gets.
 
     Yields:
-        Lines, each ended by LF; a chunk ends right after an `L` record, and its last line goes on in the next chunk.
+        Lines, each with its end; a chunk ends right after an `L` record, and its last line goes on in the next chunk.
 
     Raises:
         DamagedRecordError: what follows is no message content.
     """
     base, data, position = offset, read(offset, piece_octets), 0
-    pointers = _Pointers()
+    lines, pointers = LineRecords(stray, line_end), _Pointers()
     while True:
-        lines: list[bytes] = []
-        collected = _STRETCH
-        while collected == _STRETCH:
-            known = len(lines)
-            position = _collect_lines(data, position, lines)
-            collected = len(lines) - known
-        if lines:
-            yield _joined(lines, stray)
-
+        chunk, position = lines.take(data, position)
+        if chunk:
+            yield chunk
+            continue
         # Here stands anything but a short line that is wholly in this piece.
         start, end = _bounds(data, position)
         while end > len(data):
@@ -91,11 +88,11 @@ def decode_content(
                 _check_whole(data, start, end)
         kind = data[position]
         position = end
-        if kind == _NORM:
-            yield _joined([data[start:end]], stray)
+        if kind == NORM:
+            yield lines.joined([data[start:end]])
         elif kind == _CONT:
             if start < end:
-                yield _joined([data[start:end]], stray)[:-1]
+                yield lines.unfinished(data[start:end])
         elif kind == _POINTER:
             if target := pointers.target(data[start:end]):
                 position = target - base
@@ -105,61 +102,6 @@ def decode_content(
             return
         elif kind != _PADDING:
             raise DamagedRecordError(kind)
-
-
-def _collect_lines(data: bytes, position: int, lines: list[bytes]) -> int:
-    """Append the payloads of a stretch of `N` records to `lines`, and return the position behind them.
-
-    This is the one loop that runs for each line of each message. It knows lengths of one and two octets, and stops before
-    whatever else it meets. A stretch of lines of equal length, as in a base64 body, is taken in one step.
-    """
-    length = len(data)
-    append = lines.append
-    try:
-        head = data[position : position + 2]
-        step = 2 + head[1]
-        if data[position + step : position + step + 2] == head and head[1] < 128:
-            end = position + _STRETCH * step
-            if end <= length and data[position:end:step] + data[position + 1 : end : step] == _EQUAL_HEADS[head[1]]:
-                lines += _equal_lines(head[1]).unpack_from(data, position)
-                return end
-        for _ in range(_STRETCH):
-            if data[position] != _NORM:
-                break
-            size = data[position + 1]
-            start = position + 2
-            if size > 127:
-                more = data[start]
-                size += (more << 7) - 128
-                start += 1
-                if more > 127 or start + size > length:
-                    break
-            position = start + size
-            append(data[start:position])
-    except IndexError:
-        pass  # the record goes on in the next piece
-    if position > length:
-        # So did the record before. This is found out here, as to look at each record would cost a tenth more.
-        lines.pop()
-        position = start - 2
-    return position
-
-
-@functools.lru_cache(maxsize=128)
-def _equal_lines(size: int) -> struct.Struct:
-    return struct.Struct(f"2x{size}s" * _STRETCH)
-
-
-def _joined(lines: list[bytes], stray: Callable[[], None]) -> bytes:
-    """The lines, each ended by LF, without any other CR or LF; `lines` is used up, or it would be held as long as the chunk."""
-    payload = b"".join(lines)
-    if b"\n" in payload or b"\r" in payload:
-        stray()
-        lines[:] = [line.translate(_WITHOUT_LINE_ENDS) for line in lines]
-    lines.append(b"")
-    chunk = b"\n".join(lines)
-    lines.clear()
-    return chunk
 
 
 def _bounds(data: bytes, position: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from twisted_mta.content.encode import DataEncoder
+from twisted_mta.content.lines import Lines
 
 PIECE_OCTETS = 65536
 """The content goes out in pieces of about this size."""
@@ -32,8 +33,14 @@ class Body:
             line_limit: octets of a line (smtp_line_length_limit).
         """
         self.is_over = False
-        self._chunks = chunks
         self._encoder = DataEncoder(line_limit)
+        if isinstance(chunks, Lines):
+            # Nobody has looked at it, or changed it: it can have the line ends of the wire from the start.
+            self._chunks: Iterator[bytes | Deferred[Any]] = chunks.with_crlf()
+            self._feed = self._encoder.feed_crlf
+        else:
+            self._chunks = chunks
+            self._feed = self._encoder.feed
         self._pieces: list[bytes] = []
         self._octets = 0
 
@@ -51,7 +58,7 @@ class Body:
         Raises:
             ContentError, ContentFailedError, TableError: the content cannot go on.
         """
-        pieces, feed = self._pieces, self._encoder.feed
+        pieces, feed = self._pieces, self._feed
         for chunk in self._chunks:
             if isinstance(chunk, Deferred):
                 return chunk
