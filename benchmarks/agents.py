@@ -1,7 +1,7 @@
 """The two delivery agents that are compared, and how each joins a Postfix instance.
 
 Flow: bench.py starts one for each measurement; measure.py reads the cost of its processes.
-Sources: smtp(8), master(5), scache(8).
+Sources: smtp(8), master(5), scache(8), tlsproxy(8), tlsmgr(8).
 """
 
 import contextlib
@@ -82,8 +82,8 @@ class RunningPostfixAgent:
         return self.postfix.processes("smtp")
 
     def helpers(self) -> list[int]:
-        """The connection cache, which no other agent in the instance uses."""
-        return self.postfix.processes("scache")
+        """The connection cache, and what does TLS for it and keeps TLS sessions; no other agent in the instance uses them."""
+        return [pid for name in ("scache", "tlsproxy", "tlsmgr") for pid in self.postfix.processes(name)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,12 @@ def _deliver(row: DeliveryRow, agent: Agent, scale: Scale, place: Path) -> Figur
     read once nothing is left to do.
     """
     with contextlib.ExitStack() as stack:
-        # Kept connections count as sessions, too.
-        sink = stack.enter_context(sinks.counting_sink(place, SINK_ADDRESS, _SMTP_PORT, sessions=2 * scale.concurrency))
+        if row.tls:
+            sink = stack.enter_context(sinks.tls_sink(place, SINK_ADDRESS, _SMTP_PORT))
+        else:
+            # Kept connections count as sessions, too.
+            sessions = 2 * scale.concurrency
+            sink = stack.enter_context(sinks.counting_sink(place, SINK_ADDRESS, _SMTP_PORT, sessions))
         if row.ttl is not None:
             stack.enter_context(sinks.name_server(place, NAME_SERVER_ADDRESS, DOMAIN, SINK_ADDRESS, row.ttl))
         bench = stack.enter_context(_bench(agent, row.nexthop, scale.concurrency, row.main_cf, place))

@@ -15,6 +15,7 @@ DOMAIN = "bench.example"
 SINK_NEXTHOP = f"[{SINK_ADDRESS}]"
 
 _NO_CACHE = {"smtp_connection_cache_on_demand": "no"}
+_MAY = {"smtp_tls_security_level": "may"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Metric:
 
 MESSAGES_PER_SECOND = Metric("messages_per_second", "messages/s", 0)
 CPU_PER_1000_MESSAGES = Metric("cpu_seconds_per_1000_messages", "CPU s/1,000 messages", 3)
-HELPERS_CPU_PER_1000_MESSAGES = Metric("helpers_cpu_seconds_per_1000_messages", "and of scache(8)", 3)
+HELPERS_CPU_PER_1000_MESSAGES = Metric("helpers_cpu_seconds_per_1000_messages", "and of its helpers", 3)
 MEGABYTES_PER_SECOND = Metric("megabytes_per_second", "MB/s", 0)
 CPU_PER_GIGABYTE = Metric("cpu_seconds_per_gigabyte", "CPU s/GB", 2)
 KIB_PER_SESSION = Metric("kib_per_session", "KiB/session", 1)
@@ -51,6 +52,7 @@ class DeliveryRow:
         make_message: makes the message.
         recipients: of each message, all in one domain.
         ttl: how long DNS records live, in seconds; None for no DNS.
+        tls: whether the server takes mail inside TLS only.
         main_cf: settings for both agents.
     """
 
@@ -62,6 +64,7 @@ class DeliveryRow:
     make_message: MessageMaker = text_message
     recipients: int = 1
     ttl: int | None = None
+    tls: bool = False
     main_cf: Mapping[str, str] = field(default_factory=lambda: _NO_CACHE)
 
     @property
@@ -100,6 +103,29 @@ ROWS: tuple[Row, ...] = (
         title="connections kept on demand (the default)",
         metrics=(*_BY_MESSAGE, HELPERS_CPU_PER_1000_MESSAGES),
         main_cf={},
+    ),
+    DeliveryRow(
+        name="starttls",
+        title="STARTTLS, a new connection for each",
+        tls=True,
+        share=0.4,
+        main_cf=_NO_CACHE | _MAY,
+    ),
+    DeliveryRow(
+        name="starttls-resumed",
+        title="the same, with a TLS session cache",
+        metrics=(*_BY_MESSAGE, HELPERS_CPU_PER_1000_MESSAGES),
+        tls=True,
+        share=0.4,
+        main_cf=_NO_CACHE | _MAY | {"smtp_tls_session_cache_database": "btree:${data_directory}/smtp_scache"},
+    ),
+    DeliveryRow(
+        name="starttls-kept",
+        title="STARTTLS, connections kept",
+        metrics=(*_BY_MESSAGE, HELPERS_CPU_PER_1000_MESSAGES),
+        tls=True,
+        share=0.4,
+        main_cf=_MAY | {"smtp_tls_connection_reuse": "yes"},
     ),
     DeliveryRow(name="recipients", title="20 recipients", recipients=20, share=0.4),
     DeliveryRow(name="mx-ttl-0", title="MX look-ups, one domain, TTL 0", ttl=0),

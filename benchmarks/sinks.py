@@ -1,4 +1,4 @@
-"""The servers that the agents talk to: two mail servers that count, and a name server.
+"""The servers that the agents talk to: mail servers that count, and a name server.
 
 Flow: bench.py starts them, and waits for their counts.
 Sources: smtp-sink(1).
@@ -70,6 +70,14 @@ def holding_sink(directory: Path, address: str, port: int) -> Iterator[Sink]:
     output = directory / f"holding_sink-{port}.out"
     with _own_server("benchmarks.holding_sink", [address, str(port)], output) as process:
         yield Sink(process, output, b"held")
+
+
+@contextlib.contextmanager
+def tls_sink(directory: Path, address: str, port: int) -> Iterator[Sink]:
+    """Run the server that takes mail inside TLS only, and counts it."""
+    output = directory / "tls_sink.out"
+    with _own_server("benchmarks.tls_sink", [address, str(port), str(directory)], output) as process:
+        yield Sink(process, output, b"mesg")
 
 
 @contextlib.contextmanager
