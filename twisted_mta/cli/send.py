@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from twisted_mta.assembly import build_agent, build_resolver, open_tables
+from twisted_mta.cli.name_servers import name_server
 from twisted_mta.cli.outcome import TerminalReporter
 from twisted_mta.cli.running import run_in_reactor
 from twisted_mta.config.errors import ConfigError
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             protocol=arguments.protocol,
             overrides=[parse_override(text) for text in arguments.overrides],
         )
-        servers = [_server(text) for text in arguments.nameserver]
+        servers = [name_server(text) for text in arguments.nameserver]
     except ConfigError as error:
         print(f"smtpdeliver: {error}", file=sys.stderr)
         return EX_CONFIG
@@ -119,21 +120,6 @@ def _by_nexthop(recipients: list[str], nexthop: str) -> dict[str, list[str]]:
     for address in dict.fromkeys(recipients):
         groups.setdefault(nexthop or domain_of(address), []).append(address)
     return groups
-
-
-def _server(text: str) -> tuple[str, int]:
-    """``ADDRESS``, ``ADDRESS:PORT`` or ``[ADDRESS]:PORT``.
-
-    Raises:
-        ValueError: the port is no number.
-    """
-    if text.startswith("["):
-        address, _, port = text[1:].partition("]")
-        return address, int(port.removeprefix(":") or 53)
-    if text.count(":") == 1:
-        address, _, port = text.partition(":")
-        return address, int(port)
-    return text, 53
 
 
 def _ignore(event: Event) -> None:

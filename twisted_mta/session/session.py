@@ -24,7 +24,7 @@ from twisted_mta.smtp.probing import probe
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.smtp.transaction import Ending, Transaction, never
 from twisted_mta.smtp.workarounds import PixWorkarounds
-from twisted_mta.tls.engine import TlsEngine, TlsStartError
+from twisted_mta.tls.engine import Handshake, TlsEngine, TlsStartError
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policy import NO_TLS, TlsPolicy
 from twisted_mta.tls.state import TlsState
@@ -85,6 +85,7 @@ class Session:
         reuse_count: how many requests it has served before the present one.
         is_open: whether it may serve another one, now that a `transact` has ended.
         tls: what came of the TLS handshake; None: the connection is in the clear.
+        handshake: that handshake, for the certificates and the channel; None: none was begun.
     """
 
     def __init__(self, protocol: DialogProtocol, settings: DialogSettings, tls: TlsTerms = NO_TERMS) -> None:
@@ -100,6 +101,7 @@ class Session:
         self.reuse_count = 0
         self.is_open = False
         self.tls: TlsState | None = None
+        self.handshake: Handshake | None = None
         self._protocol = protocol
         self._settings = settings
         self._terms = tls
@@ -198,8 +200,8 @@ class Session:
         if terms.engine is None:
             return Rebuff(starttls.NO_ENGINE)
         try:
-            handshake = await terms.engine.begin(terms.policy, self.peer, ehlo_name)
-            self.tls = await self._protocol.secure(handshake, fast_shutdown=terms.engine.fast_shutdown)
+            self.handshake = await terms.engine.begin(terms.policy, self.peer, ehlo_name)
+            self.tls = await self._protocol.secure(self.handshake, fast_shutdown=terms.engine.fast_shutdown)
         except (TlsStartError, HandshakeFailedError):
             raise TlsFailedError(_NO_HANDSHAKE, in_handshake=True) from None
         return None if self.tls.serves else Rebuff(_NOT_VERIFIED)
