@@ -82,7 +82,11 @@ class SrvRecord:
 
 @dataclass(frozen=True, slots=True)
 class TlsaRecord:
-    """A certificate association (RFC 6698 section 2.1); the numbers are kept as they came."""
+    """A certificate association (RFC 6698 section 2.1); the numbers are kept as they came.
+
+    Attributes:
+        cut_at: the octets of a record that is too short for its three numbers, which are 0 then; None: it has them.
+    """
 
     owner: str
     ttl: int
@@ -90,6 +94,7 @@ class TlsaRecord:
     selector: int
     matching_type: int
     data: bytes
+    cut_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,14 @@ class PeerCertificateTold(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateNameOdd(Event):
+    """A name in a server's certificate is not shown, because of what is in it; `problem` says which, and what."""
+
+    server: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class MatchNameIgnored(Event):
     """A name to match that cannot be one."""
 

@@ -30,6 +30,7 @@ TLS_TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
         "{server}: subject_CN={subject}, issuer={issuer}, cert fingerprint={certificate_fingerprint},"
         " pkey fingerprint={key_fingerprint}",
     ),
+    tls_events.CertificateNameOdd: (_WARNING, "tls_text_name: {server}: {problem}"),
     tls_events.MatchNameIgnored: (_WARNING, '{server}: ignoring invalid match name: "{name}"'),
     tls_events.MatchNameRefused: (_WARNING, '{server}: error loading match name: "{name}"'),
     tls_events.NoNameToMatch: (_WARNING, "{server}: could not configure peer name checks"),
