@@ -278,7 +278,7 @@ def name_on_one_line(certificate: crypto.X509, *, issuer: bool = False) -> str:
     return _text(lib.X509_NAME_oneline(take(certificate._x509), text, len(text)))
 
 
-_LONGEST_ONE_LINE = 512
+_LONGEST_ONE_LINE = 256
 
 # ---- sessions ----
 

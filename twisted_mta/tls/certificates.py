@@ -1,0 +1,267 @@
+"""What matters of a certificate, read from its DER: names, key, dates.
+
+A certificate comes from anybody. This reader takes what it needs and looks at nothing else, in one pass over the octets, so
+that no oddity elsewhere in a certificate hides its names, and no size of it costs more than its length. What it cannot read
+it says with CertificateError; it never raises anything else.
+
+Flow: tls/verification.py reads the server's certificates; tls/names.py and tls/associations.py look at what was read.
+Sources: RFC 5280 sections 4.1 and 4.2.1.6; ITU-T X.690 (DER).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+_SEQUENCE, _OID, _OCTETS, _BOOLEAN, _BITS = 0x30, 0x06, 0x04, 0x01, 0x03
+_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
+_VERSION, _EXTENSIONS = 0xA0, 0xA3
+_DNS_NAME, _IP_ADDRESS = 0x82, 0x87
+
+_SUBJECT_ALT_NAME = bytes.fromhex("551d11")
+COMMON_NAME = bytes.fromhex("550403")
+"""The object identifier of commonName, its octets."""
+ORGANIZATION = bytes.fromhex("55040a")
+"""The object identifier of organizationName, its octets."""
+
+_TEXT_ENCODINGS = {
+    0x0C: "utf-8",  # UTF8String
+    0x12: "latin-1",  # NumericString
+    0x13: "latin-1",  # PrintableString
+    0x14: "latin-1",  # T61String, which OpenSSL takes for ISO 8859-1
+    0x16: "latin-1",  # IA5String
+    0x1A: "latin-1",  # VisibleString
+    0x1C: "utf-32-be",  # UniversalString
+    0x1E: "utf-16-be",  # BMPString
+}
+
+
+class CertificateError(Exception):
+    """What should be a certificate is none, or is damaged where it matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute of a name, such as its commonName.
+
+    Attributes:
+        kind: the object identifier, its octets.
+        tag: the type of string.
+        value: the octets of the string.
+    """
+
+    kind: bytes
+    tag: int
+    value: bytes
+
+    @property
+    def text(self) -> str | None:
+        """The string; None: it is no text."""
+        encoding = _TEXT_ENCODINGS.get(self.tag)
+        if encoding is None:
+            return None
+        try:
+            return self.value.decode(encoding)
+        except UnicodeDecodeError:
+            return None
+
+
+Name = tuple[Attribute, ...]
+"""A distinguished name, flat."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlternativeNames:
+    """The subjectAltName of a certificate (RFC 5280 section 4.2.1.6).
+
+    Attributes:
+        dns_names: in their order, as they were written.
+        addresses: IP addresses, 4 or 16 octets each.
+        damaged: whether it cannot be read, or there are several; then it has no names.
+    """
+
+    dns_names: tuple[bytes, ...] = ()
+    addresses: tuple[bytes, ...] = ()
+    damaged: bool = False
+
+
+_DAMAGED = AlternativeNames(damaged=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate.
+
+    Attributes:
+        der: all of it.
+        public_key: its SubjectPublicKeyInfo in DER.
+        issuer: who signed it.
+        subject: whose it is.
+        not_before: from when it is valid; None: that cannot be read.
+        not_after: until when; None: that cannot be read.
+        alternative_names: its subjectAltName; None: none.
+        signature_algorithm: the object identifier of how it was signed, its octets.
+    """
+
+    der: bytes
+    public_key: bytes
+    issuer: Name
+    subject: Name
+    not_before: datetime | None
+    not_after: datetime | None
+    alternative_names: AlternativeNames | None
+    signature_algorithm: bytes
+
+
+def read_certificate(der: bytes) -> Certificate:
+    """Read a certificate.
+
+    Args:
+        der: nothing but the certificate.
+
+    Raises:
+        CertificateError: it is damaged.
+    """
+    (outer,) = _exactly(1, der, 0, len(der), _SEQUENCE)
+    body, algorithm, _ = _exactly(3, der, *outer.inside)
+    fields = list(_elements(der, *body.inside))
+    if fields and fields[0].tag == _VERSION:
+        fields = fields[1:]
+    if len(fields) < 6:
+        raise CertificateError("fields are missing")
+    _serial, _algorithm, issuer, validity, subject, key = fields[:6]
+    begins, ends = _exactly(2, der, *validity.inside)
+    return Certificate(
+        der,
+        der[key.at : key.end],
+        _name(der, issuer),
+        _name(der, subject),
+        _time(der, begins),
+        _time(der, ends),
+        _alternative_names(der, fields[6:]),
+        _algorithm_of(der, algorithm),
+    )
+
+
+def public_key_of(der: bytes) -> bytes | None:
+    """The key of a SubjectPublicKeyInfo if it is one with nothing behind it (RFC 5280 section 4.1); None: it is none."""
+    try:
+        (outer,) = _exactly(1, der, 0, len(der), _SEQUENCE)
+        algorithm, key = _exactly(2, der, *outer.inside)
+        _algorithm_of(der, algorithm)
+    except CertificateError:
+        return None
+    return der if key.tag == _BITS else None
+
+
+# ---- DER ----
+
+
+class _Element(NamedTuple):
+    tag: int
+    at: int
+    start: int
+    end: int
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        return self.start, self.end
+
+
+def _elements(der: bytes, at: int, end: int) -> Iterator[_Element]:
+    """The elements that lie side by side between two places."""
+    while at < end:
+        element = _element(der, at, end)
+        yield element
+        at = element.end
+
+
+def _element(der: bytes, at: int, limit: int) -> _Element:
+    if at + 2 > limit:
+        raise CertificateError("it ends within an element")
+    tag, length, start = der[at], der[at + 1], at + 2
+    if tag & 0x1F == 0x1F:
+        raise CertificateError("it has a tag that no certificate has")
+    if length & 0x80:
+        octets = length & 0x7F
+        if not 1 <= octets <= 4 or start + octets > limit:
+            raise CertificateError("it has a length that makes no sense")
+        length, start = int.from_bytes(der[start : start + octets], "big"), start + octets
+    if start + length > limit:
+        raise CertificateError("an element is longer than what it is in")
+    return _Element(tag, at, start, start + length)
+
+
+def _exactly(number: int, der: bytes, at: int, end: int, tag: int | None = None) -> list[_Element]:
+    found: list[_Element] = []
+    for element in _elements(der, at, end):
+        found.append(element)
+        if len(found) > number:
+            break
+    if len(found) != number or (tag is not None and any(element.tag != tag for element in found)):
+        raise CertificateError("it is not built like a certificate")
+    return found
+
+
+def _algorithm_of(der: bytes, element: _Element) -> bytes:
+    parts = list(_elements(der, *element.inside)) if element.tag == _SEQUENCE else []
+    if not parts or parts[0].tag != _OID:
+        raise CertificateError("an algorithm has no identifier")
+    return der[parts[0].start : parts[0].end]
+
+
+def _name(der: bytes, element: _Element) -> Name:
+    return tuple(
+        Attribute(der[kind.start : kind.end], value.tag, der[value.start : value.end])
+        for relative in _elements(der, *element.inside)
+        for attribute in _elements(der, *relative.inside)
+        for kind, value in [_exactly(2, der, *attribute.inside)]
+    )
+
+
+def _time(der: bytes, element: _Element) -> datetime | None:
+    text = der[element.start : element.end].decode("latin-1")
+    if element.tag == _UTC_TIME:
+        text = ("19" if text >= "50" else "20") + text  # RFC 5280 4.1.2.5.1
+    elif element.tag != _GENERALIZED_TIME:
+        return None
+    if len(text) != 15 or not (text[:14].isascii() and text[:14].isdecimal()) or text[14] != "Z":
+        return None
+    year = int(text[:4])
+    month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
+    try:
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _alternative_names(der: bytes, rest: list[_Element]) -> AlternativeNames | None:
+    values = [value for element in rest if element.tag == _EXTENSIONS for value in _extension(der, element)]
+    if not values:
+        return None
+    if len(values) > 1:  # RFC 5280 4.2: there must not be two; which one would count?
+        return _DAMAGED
+    dns_names, addresses = [], []
+    try:
+        (outer,) = _exactly(1, values[0], 0, len(values[0]), _SEQUENCE)
+        for name in _elements(values[0], *outer.inside):
+            if name.tag == _DNS_NAME:
+                dns_names.append(values[0][name.start : name.end])
+            elif name.tag == _IP_ADDRESS:
+                addresses.append(values[0][name.start : name.end])
+    except CertificateError:
+        return _DAMAGED
+    return AlternativeNames(tuple(dns_names), tuple(addresses))
+
+
+def _extension(der: bytes, extensions: _Element) -> Iterator[bytes]:
+    """The values of each subjectAltName."""
+    for sequence in _elements(der, *extensions.inside):
+        for extension in _elements(der, *sequence.inside):
+            parts = list(_elements(der, *extension.inside))
+            if len(parts) == 3 and parts[1].tag == _BOOLEAN:
+                del parts[1]
+            if len(parts) != 2 or parts[0].tag != _OID or parts[1].tag != _OCTETS:
+                raise CertificateError("an extension is damaged")
+            if der[parts[0].start : parts[0].end] == _SUBJECT_ALT_NAME:
+                yield der[parts[1].start : parts[1].end]
