@@ -42,8 +42,9 @@ from twisted_mta.session.session import TlsTerms
 from twisted_mta.session.tables import SessionTables
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.tables.match_list import MatchKind
-from twisted_mta.tables.opening import FOLDED, TableContext
+from twisted_mta.tables.opening import FOLDED, InThread, TableContext
 from twisted_mta.tables.table_set import TableSet
+from twisted_mta.tables.threads import TableThreads
 from twisted_mta.tls.engine import TlsEngine
 from twisted_mta.tls.policies import TlsPolicies
 
@@ -98,15 +99,15 @@ def _dns(settings: Settings, tables: TableSet, name_service: NameService, emit: 
     return client
 
 
-def open_tables(settings: Settings, reactor: Any, emit: Emit) -> TableSet:
+def open_tables(settings: Settings, reactor: Any, emit: Emit, threads: InThread | None = None) -> TableSet:
     """The place where the tables of a configuration are opened.
 
     Args:
         settings: says where relative names begin, and what $names in table files mean.
-        reactor: for tables that use the network or threads.
+        reactor: for tables that use the network.
         emit: takes events.
+        threads: for tables that use threads; None: threads of their own.
     """
-    in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
     return TableSet(
         TableContext(
             expanded=settings.expanded,
@@ -116,7 +117,7 @@ def open_tables(settings: Settings, reactor: Any, emit: Emit) -> TableSet:
             smtputf8=settings.smtputf8_enable,
             open_errors_are_fatal=settings.daemon_table_open_error_is_fatal,
             reactor=reactor,
-            in_thread=in_thread,
+            in_thread=threads or TableThreads(reactor),
         )
     )
 
