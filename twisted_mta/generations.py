@@ -35,6 +35,7 @@ from twisted_mta.postfix.reporter import ReporterServices
 from twisted_mta.postfix.services import PrivateServices
 from twisted_mta.postfix.work import QueueFiles, QueueWork
 from twisted_mta.tables.table_set import TableSet
+from twisted_mta.tables.threads import TableThreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class GenerationLoader:
         self._reactor = reactor
         self._emit = emit
         self._name_service = build_resolver(reactor, emit, cache_entries=options["dns-cache"])
+        self._table_threads = TableThreads(reactor)
         self._main_cf = options.config_directory / "main.cf"
         self._entry = ServiceOptions()
         self._entry_problem = ""
@@ -189,7 +191,7 @@ class GenerationLoader:
             overrides=[*self._entry.overrides, *options.overrides],
         )
         problem = self._entry_problem or (errors[0].describe() if errors else "")
-        tables = open_tables(settings, self._reactor, self._emit)
+        tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
         services = self._services(settings)
         agent: IDeliveryAgent
         if not problem:
@@ -228,7 +230,7 @@ class GenerationLoader:
             return self.load(master_cf=master_cf)
         except ConfigError as error:
             problem, settings = error.describe(), former.settings
-        tables = open_tables(settings, self._reactor, self._emit)
+        tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
         files = self._queue_files(settings, self._services(settings).reporting(None))
         return Generation(settings, tables, self._refusing(problem), files, (), problem, self.stamp())
 
