@@ -172,3 +172,26 @@ class SaslError(Exception):
         super().__init__(problem)
         self.problem = problem
         self.warning = warning
+
+
+class TokenError(SaslError):
+    """There is no access token for a login; mail waits."""
+
+
+class ITokenProvider(Interface):
+    """Gives access tokens of OAuth2 for logins (RFC 6749 section 1.4)."""
+
+    def access_token(user: str, account: str) -> Deferred[str]:
+        """An access token that a server will take, by all that is known.
+
+        Args:
+            user: who logs in.
+            account: the account that the password table names.
+
+        Returns:
+            Fires with the token, at once if there is one; fails with TokenError, whose problem says why and what to do.
+            Cancelling it ends the waiting, not the request, which others may wait for, too.
+        """
+
+    def rejected(account: str, token: str) -> None:
+        """Say that a server did not take a token: the next login gets another one, but once only. Never raises."""

@@ -15,3 +15,26 @@ class NoMechanismOffered(Event):
 
     relay: str
     offered: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenObtained(Event):
+    """A token server has given a new OAuth2 access token; `whose` names the account, and its user if it is a person's."""
+
+    whose: str
+    lifetime_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUnavailable(Event):
+    """An OAuth2 access token cannot be had, or not be kept; `problem` says why, and what to do if anything helps."""
+
+    whose: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefused(Event):
+    """A mail server has refused an OAuth2 access token before its end; the next login gets another one."""
+
+    whose: str

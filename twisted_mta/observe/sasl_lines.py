@@ -7,9 +7,18 @@ Sources: as for model/sasl_events.py.
 from twisted_mta.model import sasl_events
 from twisted_mta.model.events import Event, Severity
 
-_WARNING = Severity.WARNING
+_INFO, _WARNING = Severity.INFO, Severity.WARNING
 
 SASL_TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     sasl_events.NoMechanismOffered: (_WARNING, "{relay} offered no supported AUTH mechanisms: '{offered}'"),
+    sasl_events.TokenObtained: (
+        _INFO,
+        "OAuth2 account {whose}: new access token, valid for {lifetime_seconds} seconds",
+    ),
+    sasl_events.TokenUnavailable: (_WARNING, "OAuth2 account {whose}: {problem}"),
+    sasl_events.TokenRefused: (
+        _WARNING,
+        "OAuth2 account {whose}: a server refused the access token, the next login gets a new one",
+    ),
 }
 """The line of each event of a login."""
