@@ -5,11 +5,13 @@ IDeliveryAgent, which asks an IDNSClient where to go, and answers with a FinalSt
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_mta.model.answers import Answer, RecordType
+from twisted_mta.model.login import Login
 from twisted_mta.model.request import DeliveryRequest
 from twisted_mta.model.result import FinalStatus, RecipientResult
 
@@ -67,6 +69,24 @@ class ILookupTable(Interface):
         """Give back what the table holds; no lookup may follow."""
 
 
+class IWritableTable(ILookupTable):
+    """A lookup table that can be written to."""
+
+    def update(key: str, value: str) -> Deferred[None]:
+        """Give a key a value, in place of the one that it may have.
+
+        Returns:
+            Fires when that is done; fails with TableError.
+        """
+
+    def delete(key: str) -> Deferred[None]:
+        """Take a key away; one that is not there is no error.
+
+        Returns:
+            Fires when that is done; fails with TableError.
+        """
+
+
 class IMessageContent(Interface):
     """The content of one message, to be read as often as there are hosts to try."""
 
@@ -113,6 +133,47 @@ class IRequestSource(Interface):
         """Take no more requests; fires when those in flight are finished, or `grace_seconds` have passed."""
 
 
+class IConnectionCache(Interface):
+    """Keeps sessions between two messages, and lends each to one delivery at a time.
+
+    What sessions, keys and places are is said in delivery/: to these contracts they are objects. Nothing here ever fails: a
+    cache that cannot do its work has no sessions to lend, and closes those that it cannot keep.
+    """
+
+    accepts = Attribute("Whether sessions are kept at all; may become False, and then stays so.")
+
+    def lend(key: Any) -> Any | Deferred[Any | None] | None:
+        """Give away a session.
+
+        The delivery asks its server whether it still serves (`Session.wake`), and brings it back with `keep`, or ends it.
+
+        Args:
+            key: a DestinationKey or an EndpointKey: the session must have been saved under an equal one.
+
+        Returns:
+            A Lent, or None if there is no such session: at once, or a Deferred of it.
+        """
+
+    def keep(session: Any, endpoint: Any, destination: Any | None, place: Any) -> Deferred[None] | None:
+        """Save a session whose last `transact` left it open; it is closed if it cannot be kept.
+
+        Args:
+            session: a Session; nobody may use it any more.
+            endpoint: the EndpointKey to save it under.
+            destination: the DestinationKey that shall lead to it, too; None: none does.
+            place: the Place that it leads to.
+
+        Returns:
+            None if that is done, or a Deferred that fires when it is.
+        """
+
+    def shed() -> bool:
+        """Close the sessions that wait here, since descriptors are needed elsewhere; whether there was any."""
+
+    def close() -> None:
+        """Close them, and keep nothing from now on."""
+
+
 class IDNSClient(Interface):
     """Asks name servers."""
 
@@ -137,6 +198,10 @@ class ISASLMechanism(Interface):
 
     name = Attribute("The name of the mechanism, upper case: ``CRAM-MD5``.")
 
+    remark = Attribute(
+        "What the server has said, within the mechanism, of why it refuses; for the log; empty: nothing."
+    )
+
     def start() -> bytes | None:
         """The initial response; None: the server speaks first.
 
@@ -159,11 +224,38 @@ class ISASLMechanism(Interface):
         """
 
 
+class ISASLMechanismFactory(Interface):
+    """A mechanism that logins can use.
+
+    A plug-in of twisted.plugin that provides this, and IPlugin, adds one; one whose name is known already takes that one's place.
+    """
+
+    name = Attribute("The name of the mechanism, upper case: ``CRAM-MD5`` (RFC 4422 section 3.1).")
+
+    rank = Attribute("An int: of the mechanisms that may be used, the one with the lowest rank is.")
+
+    satisfies = Attribute(
+        "A frozenset of the words of smtp_sasl_security_options (postconf(5)) that do not rule the mechanism out."
+    )
+
+    blocks = Attribute("Whether `make` may take long: then it is called in a thread.")
+
+    def obstacle(login: Login) -> str:
+        """Why this login cannot use the mechanism, for the log; empty: it can. Quick, never raises."""
+
+    def make(login: Login) -> ISASLMechanism:
+        """Prepare one login.
+
+        Raises:
+            SaslError: it cannot be done.
+        """
+
+
 class SaslError(Exception):
     """A login failed on our side.
 
     Attributes:
-        problem: in the words that reports use, such as ``bad protocol / cancel``.
+        problem: in the words that reports use, such as ``bad protocol / cancel``; never a secret.
         warning: what else the log should say; empty: nothing.
     """
 

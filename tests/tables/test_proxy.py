@@ -11,13 +11,13 @@ from zope.interface.verify import verifyObject
 
 from tests.kit.attributes import MemoryService
 from tests.tables.opened import OpenTables
-from twisted_mta.interfaces import ILookupTable, TableError
+from twisted_mta.interfaces import ILookupTable, IWritableTable, TableError
 from twisted_mta.ipc.attributes import AttributeList, encode, read_texts
 from twisted_mta.ipc.client import PersistentClient, Service
 from twisted_mta.ipc.proxymap import ProxyMap
 from twisted_mta.ipc.version import Greeting, PostfixVersion
-from twisted_mta.tables.opening import ADDRESSES, EXACT, TableFlags, TableRequest
-from twisted_mta.tables.proxy import ProxyTable, is_by_pattern
+from twisted_mta.tables.opening import ADDRESSES, EXACT, WRITABLE, TableFlags, TableRequest
+from twisted_mta.tables.proxy import ProxyTable, WritableProxyTable, is_by_pattern
 
 SERVICE = Service("private/proxymap", Greeting.TABLE_PROXY)
 
@@ -135,3 +135,86 @@ class ProxyTests(SynchronousTestCase):
         assert isinstance(found, Deferred)
         found.addErrback(lambda _: None)
         self.assertEqual(reactor.unixClients[0][0], "/queue/private/p2")
+
+
+class WritingTests(SynchronousTestCase):
+    """The service proxywrite, which may write."""
+
+    def setUp(self) -> None:
+        """A service in memory that keeps what it is given."""
+        self.clock = Clock()
+        self.opened = OpenTables(Path(self.mktemp()))
+        self.version = PostfixVersion(3, 9)
+        self.service = MemoryService(self.version.greeting(Greeting.TABLE_PROXY), self.answer)
+        self.kept: dict[str, str] = {}
+        self.status = 0
+
+    def answer(self, request: AttributeList) -> bytes:
+        """Do as asked."""
+        what = dict(zip(request.names, read_texts(request.values), strict=True))
+        key, status = what[b"key"], self.status
+        flags = [("flags", 0)] if self.version.tables_have_instance_flags else []
+        if what[b"request"] == "lookup":
+            found = self.kept.get(key)
+            return encode([("status", 1 if found is None else 0), *flags, ("value", found or "")])
+        if what[b"request"] == "update" and not status:
+            self.kept[key] = what[b"value"]
+        elif what[b"request"] == "delete" and not status and self.kept.pop(key, None) is None:
+            status = 1
+        return encode([("status", status), *flags])
+
+    def table(self) -> WritableProxyTable:
+        """A table."""
+        request = TableRequest("proxy", "btree:/x", WRITABLE, self.opened.context, self.opened.tables.open)
+
+        def connect() -> PersistentClient:
+            return PersistentClient(SERVICE, self.service, self.version, self.clock)
+
+        return WritableProxyTable(request, ProxyMap(connect, self.version), self.clock)
+
+    def test_writing(self) -> None:
+        """What is written is found; what is taken away is not, and may be taken away twice."""
+        for version in (PostfixVersion(3, 9), PostfixVersion(3, 11)):
+            self.version = version
+            table = self.table()
+            verifyObject(IWritableTable, table)
+            self.successResultOf(table.update("k", "v"))
+            self.assertEqual(self.successResultOf(table.lookup("k")), "v")
+            self.successResultOf(table.delete("k"))
+            self.successResultOf(table.delete("k"))
+            self.assertIsNone(self.successResultOf(table.lookup("k")))
+        wanted = [
+            (b"request", b"update"),
+            (b"table", b"btree:/x"),
+            (b"flags", b"524672"),
+            (b"key", b"k"),
+            (b"value", b"v"),
+        ]
+        self.assertEqual(list(self.service.requests[0].pairs()), wanted)
+
+    def test_refusals(self) -> None:
+        """What may not be written says which parameter would permit it."""
+        self.status = 4
+        problem = self.failureResultOf(self.table().update("k", "v"), TableError).value.problem
+        self.assertEqual(problem, 'proxymap service is not configured for table "btree:/x"')
+        self.assertEqual(self.opened.lines, [f"warning: {problem}; see proxy_write_maps"])
+        self.status = 2
+        self.failureResultOf(self.table().delete("k"), TableError)
+        self.assertEqual(len(self.opened.lines), 1)
+
+    def test_silence(self) -> None:
+        """Writing takes no longer than a lookup."""
+        self.service.answer = lambda request: None
+        written = self.table().update("k", "v")
+        self.clock.advance(100)
+        self.failureResultOf(written, TableError)
+
+    def test_open(self) -> None:
+        """The service has a name of its own in main.cf; each table is opened once, and closed with the others."""
+        reactor = MemoryReactorClock()
+        opened = OpenTables(Path("/queue"), reactor=reactor, parameters={"proxywrite_service_name": "w2"})
+        table = opened.tables.open_writable("proxy:btree:/x")
+        self.assertIs(opened.tables.open_writable("proxy:btree:/x"), table)
+        table.update("k", "v").addErrback(lambda _: None)
+        self.assertEqual(reactor.unixClients[0][0], "/queue/private/w2")
+        opened.tables.close()

@@ -5,7 +5,7 @@ Sources: DATABASE_README(5).
 """
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,6 +15,8 @@ from twisted_mta.model.events import TableWarning
 from twisted_mta.tables.asking import within
 from twisted_mta.tables.opening import TableRequest
 from twisted_mta.tables.reading import TooSlowError
+
+T = TypeVar("T")
 
 
 class NetworkTable:
@@ -36,7 +38,7 @@ class NetworkTable:
 
     def lookup(self, key: str) -> Deferred[str | None]:
         """Ask the server; fails with TableError if that does not work."""
-        return Deferred.fromCoroutine(self._bounded(key))
+        return Deferred.fromCoroutine(self.in_time(self._find(key), key))
 
     def changed(self) -> bool:
         """Never: the server always knows what is new."""
@@ -50,9 +52,14 @@ class NetworkTable:
         """Emit a warning."""
         self._emit(TableWarning(text))
 
-    async def _bounded(self, key: str) -> str | None:
+    async def in_time(self, work: Coroutine[Any, Any, T], key: str) -> T:
+        """Wait for what is done about a key, no longer than the time limit.
+
+        Raises:
+            TableError: it takes longer, which has been told.
+        """
         try:
-            return await within(self._seconds, self._clock, self._find(key))
+            return await within(self._seconds, self._clock, work)
         except TooSlowError:
             problem = f"no reply within {self._seconds:g} seconds"
             self.warn(self._too_slow(problem))

@@ -27,6 +27,8 @@ class TableFlags(enum.IntFlag):
     """How a table is used; the values are those of requests to proxymap(8)."""
 
     LOCK = 64
+    DUP_REPLACE = 128
+    SYNC_UPDATE = 256
     FOLD_FIX = 16384
     UTF8_REQUEST = 524288
 
@@ -39,6 +41,9 @@ FOLDED = TableFlags.LOCK | TableFlags.FOLD_FIX
 
 ADDRESSES = FOLDED | TableFlags.UTF8_REQUEST
 """Keys without regard to case, in UTF-8 if smtputf8_enable: generic, password and TLS policy maps."""
+
+WRITABLE = TableFlags.DUP_REPLACE | TableFlags.SYNC_UPDATE | TableFlags.UTF8_REQUEST
+"""Keys as they are, in UTF-8 if smtputf8_enable; what is written takes the place of what was there, and is safe at once."""
 
 
 class InThread(Protocol):

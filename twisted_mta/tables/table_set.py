@@ -7,11 +7,13 @@ Sources: postconf(5); daemons open a table with the same name and use once.
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from twisted_mta.interfaces import ILookupTable
+from twisted_mta.config.errors import ConfigError
+from twisted_mta.interfaces import ILookupTable, IWritableTable, TableError
 from twisted_mta.tables.maps import Maps
 from twisted_mta.tables.match_list import MatchKind, MatchList
-from twisted_mta.tables.opening import ADDRESSES, TableContext, TableFlags
+from twisted_mta.tables.opening import ADDRESSES, WRITABLE, TableContext, TableFlags, TableRequest
 from twisted_mta.tables.registry import open_table
+from twisted_mta.tables.writable import open_writable
 
 
 class TableSet:
@@ -20,6 +22,7 @@ class TableSet:
     def __init__(self, context: TableContext) -> None:
         self._context = context
         self._tables: dict[tuple[str, TableFlags], ILookupTable] = {}
+        self._writable: dict[str, IWritableTable] = {}
         self._lists: dict[str, MatchList] = {}
 
     def open(self, spec: str, flags: TableFlags = ADDRESSES) -> ILookupTable:
@@ -36,6 +39,25 @@ class TableSet:
         if table is None:
             table = open_table(spec, self._context, flags=flags, open_member=partial(self.open, flags=flags))
             self._tables[spec, flags] = table
+        return table
+
+    def open_writable(self, spec: str) -> IWritableTable:
+        """Open a table that is to be written to, too.
+
+        Args:
+            spec: ``type:name``.
+
+        Raises:
+            ConfigError: that cannot be done.
+        """
+        table = self._writable.get(spec)
+        if table is None:
+            kind, _, name = spec.partition(":")
+            request = TableRequest(kind, name, WRITABLE, self._context, self.open)
+            try:
+                table = self._writable[spec] = open_writable(request)
+            except TableError as error:
+                raise ConfigError(error.problem) from error
         return table
 
     def maps(self, parameter: str, items: Iterable[str], flags: TableFlags = ADDRESSES) -> Maps:
@@ -84,7 +106,10 @@ class TableSet:
             made.close()
         for table in reversed(self._tables.values()):
             table.close()
+        for writable in self._writable.values():
+            writable.close()
         self._lists.clear()
+        self._writable.clear()
         self._tables.clear()
 
     def _watched(self) -> Iterator[tuple[str, Callable[[], bool]]]:
