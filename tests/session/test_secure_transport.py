@@ -155,12 +155,12 @@ class HandshakeTests(SecureTestCase):
         self.assertEqual(self.handshake.told, ["lost connection"])
 
     def test_garbage(self) -> None:
-        """What is not TLS fails it, and the connection is dropped."""
+        """What is not TLS fails it, and the connection is reset: nothing of it is read."""
         done = self.begin()
         self.transport.receive(b"250 I do not speak TLS\r\n")
         self.failureResultOf(done, HandshakeFailedError)
         self.clock.advance(0)
-        self.assertEqual((self.handshake.told[0], self.transport.ended), ("error", "dropped"))
+        self.assertEqual((self.handshake.told[0], self.transport.ended), ("error", "aborted"))
         self.idle()
 
     def test_silence(self) -> None:

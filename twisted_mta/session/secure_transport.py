@@ -24,6 +24,8 @@ _READ_OCTETS = 64 * 1024
 _LOST = "lost connection"
 _RESET = "Connection reset by peer"
 _TIMED_OUT = "Connection timed out"
+_NOT_TLS = {"wrong version number", "packet length too long", "http request", "https proxy request"}
+"""What OpenSSL says of a record whose head makes no sense: it reads no further."""
 
 
 class HandshakeFailedError(Exception):
@@ -43,6 +45,9 @@ class Wire(Protocol):
 
     def dropConnection(self) -> None:
         """Close, whatever waits to be sent."""
+
+    def abortConnection(self) -> None:
+        """Reset."""
 
     def pauseProducing(self) -> None:
         """Read nothing for now."""
@@ -157,7 +162,11 @@ class SecureTransport:
             return
         self._unusable = True
         self.handshake.failed(problem)
-        self._wire.dropConnection()
+        if isinstance(problem, SSL.Error) and _speaks_no_tls(problem):
+            # As Postfix's does, which leaves the rest of it unread.
+            self._wire.abortConnection()
+        else:
+            self._wire.dropConnection()
         shaken, self._shaken = self._shaken, None
         if shaken is not None:
             shaken.errback(HandshakeFailedError())
@@ -294,3 +303,9 @@ class SecureTransport:
     def unregisterProducer(self) -> None:
         """Nothing more will come from it."""
         self._wire.unregisterProducer()
+
+
+def _speaks_no_tls(error: SSL.Error) -> bool:
+    """Whether what came was no TLS at all."""
+    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return any(entry[-1] in _NOT_TLS for entry in reasons)
