@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.captured import Captured, captured, run_command
@@ -148,7 +149,7 @@ class WaitingTests(LookupCase):
             return done
 
         spec = "unix:passwd.byname"
-        context = replace(self.context(spec), in_thread=in_thread)
+        context = replace(self.context(spec), in_thread=in_thread, reactor=Clock())
         job = Deferred.fromCoroutine(look_up(context, spec, each_of(["a", "b"]), key_and_value))
         self.assertNoResult(job)
         self.assertEqual(captured(lambda: waiting[0].callback("found")).octets, b"a\tfound\n")
@@ -163,7 +164,7 @@ class WaitingTests(LookupCase):
             return fail(TableError("unix:passwd.byname", "out of order"))
 
         spec = "unix:passwd.byname"
-        shown = self.look_up(spec, "a", "b", context=replace(self.context(spec), in_thread=in_thread))
+        shown = self.look_up(spec, "a", "b", context=replace(self.context(spec), in_thread=in_thread, reactor=Clock()))
         self.check(shown, b"", 1, f"table {spec}: query error: out of order")
 
     def test_keys_from_input(self) -> None:

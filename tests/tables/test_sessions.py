@@ -56,7 +56,7 @@ class SessionsTests(SynchronousTestCase):
         self.clock = Clock()
         self.threads = Threads()
         self.made: list[Recorded] = []
-        self.sessions = Sessions(self.make, self.threads, self.clock, SessionLimits(2, 30, 60))
+        self.sessions = Sessions("type:name", self.make, self.threads, self.clock, SessionLimits(2, 30, 60))
 
     def make(self) -> Recorded:
         """A session."""
@@ -144,7 +144,7 @@ class SessionsTests(SynchronousTestCase):
 
     def test_without_threads(self) -> None:
         """In a command, work is done at once."""
-        sessions = Sessions(self.make, None, None)
+        sessions = Sessions("type:name", self.make, None, None)
         self.assertEqual([sessions.run(lambda session: session) for _ in range(2)], [self.made[0]] * 2)
         sessions.close()
         self.assertEqual(self.made[0].story, ["rest"])

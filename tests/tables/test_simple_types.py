@@ -9,12 +9,14 @@ from typing import Any
 from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from tests.tables.opened import LaterTable, NowTable, OpenTables, TablesCase
 from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.tables.opening import EXACT
 from twisted_mta.tables.pipemap import PipeTable
+from twisted_mta.tables.results import LookupFailedError
 from twisted_mta.tables.unionmap import UnionTable
 
 
@@ -99,28 +101,38 @@ class SimpleTests(TablesCase):
         self.assertEqual(self.opened.problem("unix:other"), "unknown table: unix:other")
 
     def test_unix_in_thread(self) -> None:
-        """Where there are threads, one of them asks the system."""
+        """Where there are threads, some of them ask the system; a lookup that takes too long is an error."""
         waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
 
         def in_thread(work: Callable[[], Any]) -> Deferred[Any]:
             waiting.append((work, Deferred()))
             return waiting[-1][1]
 
-        opened = OpenTables(self.opened.directory, in_thread=in_thread)
-        found = opened.tables.open("unix:passwd.byname").lookup("root")
-        assert isinstance(found, Deferred)
-        self.assertNoResult(found)
-        work, waiter = waiting.pop()
+        clock = Clock()
+        opened = OpenTables(self.opened.directory, reactor=clock, in_thread=in_thread)
+        table = opened.tables.open("unix:passwd.byname")
+        first, *others = [table.lookup("root") for _ in range(10)]
+        assert isinstance(first, Deferred)
+        self.assertNoResult(first)
+        self.assertLess(len(waiting), 10)
+        work, waiter = waiting.pop(0)
         waiter.callback(work())
-        self.assertTrue(str(self.successResultOf(found)).startswith("root:"))
+        self.assertTrue(str(self.successResultOf(first)).startswith("root:"))
+        clock.advance(100)
+        for late in others:
+            assert isinstance(late, Deferred)
+            self.failureResultOf(late, TableError)
+        self.assertEqual(set(opened.lines), {"warning: unix:passwd.byname: no reply within 100 seconds"})
+        opened.tables.close()
 
     def test_nis(self) -> None:
         """Without a domain that is told, and nothing is found; without a library the type is not supported."""
         if importlib.util.find_spec("nis") is None:
             self.assertIn("unsupported dictionary type: nis", self.opened.problem("nis:x"))
             return
-        from twisted_mta.tables.nis import default_domain
+        from twisted_mta.tables.nis import default_domain, match
 
+        self.assertRaises(LookupFailedError, match, "none", "none.example", "key")
         if default_domain():
             raise SkipTest("needs a machine without NIS domain")
         self.assertEqual(self.opened.find("nis:passwd.byname", "root"), None)

@@ -166,7 +166,8 @@ class DatabaseTable(Generic[S]):
         self._query = query
         self._too_many = too_many
         self._only_utf8 = only_utf8
-        self._sessions = Sessions(make_session, request.context.in_thread, request.context.reactor, limits)
+        context = request.context
+        self._sessions = Sessions(request.table, make_session, context.in_thread, context.reactor, limits)
 
     def lookup(self, key: str) -> str | Deferred[str | None] | None:
         """Look up a key; in a thread if there are threads.

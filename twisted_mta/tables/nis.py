@@ -5,15 +5,11 @@ Sources: DATABASE_README(5), "nis"; a running postmap(1).
 """
 
 import warnings
+from functools import partial
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-from zope.interface import implementer
-
-from twisted_mta.interfaces import ILookupTable, TableError
-from twisted_mta.model.events import Emit, TableWarning
-from twisted_mta.tables.constant import ConstantTable
-from twisted_mta.tables.opening import InThread, TableRequest
+from twisted_mta.tables.opening import TableRequest
+from twisted_mta.tables.results import LookupFailedError
+from twisted_mta.tables.system_table import SystemTable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -22,59 +18,29 @@ with warnings.catch_warnings():
 _NO_SUCH_KEY = "No such key in map"
 
 
-@implementer(ILookupTable)
-class NisTable(ConstantTable):
-    """A map of the default domain; asked in a thread, as the server may not answer. Without a domain nothing is found."""
+def match(map_name: str, domain: str, key: str) -> str | None:
+    """What the server of a domain finds in a map.
 
-    by_pattern = False
-
-    def __init__(self, name: str, map_name: str, domain: str, emit: Emit, in_thread: InThread | None) -> None:
-        super().__init__(name)
-        self._map = map_name
-        self._domain = domain
-        self._emit = emit
-        self._in_thread = in_thread
-
-    def lookup(self, key: str) -> str | Deferred[str | None] | None:
-        """Ask the server.
-
-        Raises:
-            TableError: it does not answer; the Deferred fails with the same.
-        """
-        if not self._domain:
+    Raises:
+        LookupFailedError: it does not answer.
+    """
+    try:
+        found: str = nis.match(key, map_name, domain)
+    except nis.error as error:
+        if _NO_SUCH_KEY in str(error):
             return None
-        if self._in_thread is not None:
-            return self._in_thread(lambda: self._match(key)).addErrback(self._failed, key)
-        try:
-            return self._match(key)
-        except nis.error as error:
-            raise self._problem(error, key) from None
-
-    def _match(self, key: str) -> str | None:
-        try:
-            found: str = nis.match(key, self._map, self._domain)
-        except nis.error as error:
-            if _NO_SUCH_KEY in str(error):
-                return None
-            raise
-        return found
-
-    def _failed(self, failure: Failure, key: str) -> None:
-        failure.trap(nis.error)
-        raise self._problem(failure.value, key)
-
-    def _problem(self, error: BaseException | None, key: str) -> TableError:
-        problem = f"lookup {key}, NIS domain {self._domain}, map {self._map}: {error}"
-        self._emit(TableWarning(problem))
-        return TableError(self.name, problem, key)
+        problem = f"lookup {key}, NIS domain {domain}, map {map_name}: {error}"
+        raise LookupFailedError(problem, problem) from error
+    return found
 
 
-def open_nis(request: TableRequest) -> NisTable:
-    """Open ``nis:MAP`` in the default domain."""
+def open_nis(request: TableRequest) -> SystemTable:
+    """Open ``nis:MAP`` in the default domain; without one nothing is found."""
     domain = default_domain()
     if not domain:
         request.warn("dict_nis_init: NIS domain name not set - NIS lookups disabled")
-    return NisTable(request.table, request.name, domain, request.context.emit, request.context.in_thread)
+        return SystemTable(request, lambda key: None)
+    return SystemTable(request, partial(match, request.name, domain))
 
 
 def default_domain() -> str:

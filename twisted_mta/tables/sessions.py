@@ -68,6 +68,7 @@ class Sessions(Generic[S]):
     """The sessions of one table.
 
     Args:
+        table: its name, for the log.
         make: makes a session; must not block.
         in_thread: runs work in a thread; None: the caller may be blocked.
         clock: for time limits; None only without threads.
@@ -76,11 +77,13 @@ class Sessions(Generic[S]):
 
     def __init__(
         self,
+        table: str,
         make: Callable[[], S],
         in_thread: InThread | None,
         clock: IReactorTime | None,
         limits: SessionLimits = DEFAULT_LIMITS,
     ) -> None:
+        self._table = table
         self._make = make
         self._in_thread = in_thread
         self._clock = clock
@@ -151,7 +154,7 @@ class Sessions(Generic[S]):
     def _expire(self, job: _Job[S]) -> None:
         problem = f"no reply within {self._limits.seconds:g} seconds"
         self._give_up(job)
-        self._finish(job, Failure(LookupFailedError(problem, problem)))
+        self._finish(job, Failure(LookupFailedError(problem, f"{self._table}: {problem}")))
 
     def _give_up(self, job: _Job[S]) -> None:
         job.over = True
