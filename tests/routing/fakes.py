@@ -10,7 +10,17 @@ from zope.interface import implementer
 
 from twisted_mta.dns.native import NativeAddresses, NativeFailure
 from twisted_mta.interfaces import IDNSClient
-from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, MxRecord, Record, RecordType, SrvRecord
+from twisted_mta.model.answers import (
+    AddressRecord,
+    Answer,
+    LookupResult,
+    MxRecord,
+    NameRecord,
+    Record,
+    RecordType,
+    SrvRecord,
+    TlsaRecord,
+)
 from twisted_mta.model.events import Event
 from twisted_mta.routing.addresses import Hosts
 from twisted_mta.routing.destination import parse_nexthop
@@ -32,12 +42,13 @@ class FakeDNS:
     """Answers from a zone ``{(type, name): records or LookupResult}``, and remembers the questions.
 
     Records are texts as in a zone file; a name that is not there is not found. ``secure`` holds the questions whose
-    answers are validated.
+    answers are validated, ``lifetime`` the seconds for which answers hold.
     """
 
-    def __init__(self, zone: Zone, secure: frozenset[tuple[str, str]] = frozenset()) -> None:
+    def __init__(self, zone: Zone, secure: frozenset[tuple[str, str]] = frozenset(), lifetime: int = 0) -> None:
         self.zone = zone
         self.secure = secure
+        self.lifetime = lifetime
         self.questions: list[str] = []
         self.options: list[tuple[bool, bool]] = []
 
@@ -49,10 +60,11 @@ class FakeDNS:
         self.options.append((dnssec, use_search_list))
         found = self.zone.get((rdtype.name, name), LookupResult.NOT_FOUND)
         if isinstance(found, LookupResult):
-            return succeed(Answer(name, rdtype, found, reason=self._reason(name, rdtype, found)))
+            reason = self._reason(name, rdtype, found)
+            return succeed(Answer(name, rdtype, found, reason=reason, lifetime=self.lifetime))
         records = tuple(_record(name, rdtype, text) for text in found)
         secure = dnssec and (rdtype.name, name) in self.secure
-        return succeed(Answer(name, rdtype, LookupResult.OK, records, secure))
+        return succeed(Answer(name, rdtype, LookupResult.OK, records, secure, lifetime=self.lifetime))
 
     @staticmethod
     def _reason(name: str, rdtype: RecordType, result: LookupResult) -> str:
@@ -77,7 +89,19 @@ def _record(name: str, rdtype: RecordType, text: str) -> Record:
     if rdtype is RecordType.SRV:
         priority, weight, port = map(int, fields[:3])
         return SrvRecord(owner, 60, priority, weight, port, fields[3])
+    if rdtype is RecordType.CNAME:
+        return NameRecord(owner, 60, fields[0])
+    if rdtype is RecordType.TLSA:
+        return _tlsa(owner, fields)
     return AddressRecord(owner, 60, fields[0])
+
+
+def _tlsa(owner: str, fields: list[str]) -> TlsaRecord:
+    """A TLSA record; ``short 2`` is one that is cut short after two octets."""
+    if fields[0] == "short":
+        return TlsaRecord(owner, 60, 0, 0, 0, b"", cut_at=int(fields[1]))
+    usage, selector, matching_type = map(int, fields[:3])
+    return TlsaRecord(owner, 60, usage, selector, matching_type, bytes.fromhex("".join(fields[3:])))
 
 
 class FakeNative:

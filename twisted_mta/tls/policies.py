@@ -1,13 +1,13 @@
 """What is demanded of TLS with each server.
 
-For a server, the level comes from the tables, or else it is the global one. At a DANE level the name servers decide what becomes
-of it. Then main.cf fills in what the tables have left open. Where something is wrong the server is passed over: it is told
-what, and that there is no policy.
+The level comes from tables, or else it is the global one. At a DANE level the name servers decide what becomes of it. Then
+main.cf fills in what is open. Where something is wrong the server is passed over: the log says what it is, and that there is no
+policy.
 
 Flow: assembly.py makes the TlsPolicies of a configuration; delivery/ takes the policies of a request from it, and asks for each
 server in turn. tls/engine.py carries out what was found.
-Sources: postconf(5) smtp_tls_security_level, smtp_tls_policy_maps, smtp_tls_per_site, smtp_tls_wrappermode, smtp_tls_servername,
-smtp_tls_fingerprint_cert_match, smtp_tls_trust_anchor_file; TLS_README; the log of a running Postfix.
+Sources: postconf(5) smtp_tls_security_level, smtp_tls_policy_maps, smtp_tls_per_site, smtp_tls_wrappermode; TLS_README; the log
+of a running Postfix.
 """
 
 import time
@@ -16,14 +16,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from twisted_mta.config.settings import Settings
-from twisted_mta.dns.hostnames import valid_hostname
 from twisted_mta.interfaces import IDNSClient
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.events import Emit, Event
 from twisted_mta.model.tls_events import (
-    NoFingerprints,
     OpportunisticTlsOnSocket,
-    ServernameInvalid,
     TlsPerSiteIgnored,
     TlsPolicyUnusable,
     TlsSocketPolicyUnusable,
@@ -31,12 +28,12 @@ from twisted_mta.model.tls_events import (
 )
 from twisted_mta.tables.opening import ADDRESSES
 from twisted_mta.tables.table_set import TableSet
+from twisted_mta.tls.completion import Completion
 from twisted_mta.tls.dane import Dane, DaneTerms
-from twisted_mta.tls.fingerprints import Fingerprints
-from twisted_mta.tls.level_terms import global_level, terms_of_levels
+from twisted_mta.tls.level_terms import global_level
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.loglevel import LogClass, parse_loglevel
-from twisted_mta.tls.policy import NO_TLS, Association, TlsPolicy
+from twisted_mta.tls.policy import NO_TLS, TlsPolicy
 from twisted_mta.tls.policy_entry import PolicyEntry
 from twisted_mta.tls.policy_error import CONFIGURATION_PROBLEM, TlsPolicyError
 from twisted_mta.tls.policy_tables import PerSiteMaps, PolicyMaps
@@ -56,36 +53,35 @@ class TlsPolicies:
 
     Attributes:
         global_level: the level where tables say nothing.
-        uses_tls: whether any server may be talked to with TLS.
+        uses_tls: whether any server may be talked to with TLS: if not, nobody has to ask.
     """
 
     def __init__(
         self,
         settings: Settings,
-        policy_maps: PolicyMaps | None,
-        per_site: PerSiteMaps | None,
-        dns: IDNSClient,
+        tables: PolicyMaps | PerSiteMaps | None,
+        dane: Dane,
+        completion: Completion,
         emit: Emit,
-        seconds: Callable[[], float],
     ) -> None:
-        """Evaluate the parameters; `from_settings` opens the tables, too."""
-        tells = bool(parse_loglevel(settings.smtp_tls_loglevel, _say_nothing) & (LogClass.DANE | LogClass.VERBOSE))
+        """Take what `from_settings` has made.
+
+        Args:
+            settings: of the protocol to be spoken.
+            tables: what has policies of its own for some servers; None: nothing has.
+            dane: settles DANE levels.
+            completion: completes policies.
+            emit: takes events.
+        """
         self.global_level = global_level(settings)
-        self.uses_tls = self.global_level > Level.NONE or policy_maps is not None or per_site is not None
-        self._policy_maps = policy_maps
-        self._per_site = per_site
+        self._tables = tables
+        self._dane = dane
+        self._completion = completion
         self._emit = emit
-        self._terms = terms_of_levels(settings)
-        self._from_main_cf = PolicyEntry(self.global_level)
-        self._connection_reuse = settings.smtp_tls_connection_reuse
-        self._enable_rpk = settings.smtp_tls_enable_rpk
-        self._servername = settings.smtp_tls_servername
-        self._bad_servername = _bad_servername(settings)
-        self._fingerprints = Fingerprints(settings, emit, tells=tells)
-        self._anchor_files = TrustAnchorFiles(settings.queue_directory, emit, tells=tells)
-        self._files_for_all = settings.smtp_tls_trust_anchor_file
-        self._dane = Dane(settings, dns, emit, seconds, tells=tells)
+        self._otherwise = PolicyEntry(self.global_level)
         self._unsafe_wrapper = _unsafe_wrapper(settings)
+        # Wrapper mode without a level is refused, which takes asking, too.
+        self.uses_tls = self.global_level > Level.NONE or tables is not None or self._unsafe_wrapper is not None
         self._untold = _ignored_tables(settings)
 
     @classmethod
@@ -109,15 +105,17 @@ class TlsPolicies:
         Raises:
             ConfigError: a table cannot be used.
         """
-        policy_maps = per_site = None
-        if settings.smtp_tls_policy_maps:
-            name = settings.parameter_name("smtp_tls_policy_maps")
-            maps = tables.maps(name, settings.smtp_tls_policy_maps, ADDRESSES)
-            policy_maps = PolicyMaps(maps, emit, utf8=settings.smtputf8_enable)
-        elif settings.smtp_tls_per_site:
-            name = settings.parameter_name("smtp_tls_per_site")
-            per_site = PerSiteMaps(tables.maps(name, settings.smtp_tls_per_site, ADDRESSES), emit)
-        return cls(settings, policy_maps, per_site, dns, emit, seconds)
+        # What is wrong with smtp_tls_loglevel is told by the engine.
+        classes = parse_loglevel(settings.smtp_tls_loglevel, _say_nothing)
+        tells = bool(classes & (LogClass.DANE | LogClass.VERBOSE))
+        anchor_files = TrustAnchorFiles(settings.queue_directory, emit, tells=tells)
+        return cls(
+            settings,
+            _open_tables(settings, tables, anchor_files, emit),
+            Dane(settings, dns, emit, seconds, tells=tells),
+            Completion(settings, anchor_files, emit, tells=tells),
+            emit,
+        )
 
     def for_request(self) -> "RequestPolicies":
         """The policies for one request."""
@@ -139,69 +137,14 @@ class TlsPolicies:
         Raises:
             TlsPolicyError: there is none; the cause has been told.
         """
-        entry = await self._entry(nexthop, server.host)
-        terms = DaneTerms(entry.level)
+        entry = self._tables and await self._tables.find(nexthop, server.host)
+        entry = entry or self._otherwise
+        dane = DaneTerms(entry.level)
         if entry.level.is_dane:
-            terms = await self._dane.settle(entry.level, nexthop, server, way.referral)
-        if terms.level is Level.NONE:
+            dane = await self._dane.settle(entry.level, nexthop, server, way.referral)
+        if dane.level is Level.NONE:
             return NO_TLS
-        return self._policy(entry, terms, nexthop, server, site)
-
-    async def _entry(self, nexthop: str, host: str) -> PolicyEntry:
-        """What tables demand, or else main.cf."""
-        found: PolicyEntry | None = None
-        if self._policy_maps is not None:
-            found = await self._policy_maps.find(nexthop)
-        elif self._per_site is not None:
-            found = PolicyEntry(await self._per_site.find(nexthop, host, self.global_level))
-        return found or self._from_main_cf
-
-    def _policy(self, entry: PolicyEntry, dane: DaneTerms, nexthop: str, server: Server, site: Site) -> TlsPolicy:
-        """Fill in what an entry has left open."""
-        level = dane.level
-        terms = self._terms[level]
-        anchors = self._trust_anchors(entry.anchor_files) if level.needs_authority else ()
-        # Our own name, for a local socket.
-        domain = server.host if server.path else site.host
-        servername = self._name_to_ask_for(entry.servername, server.host, domain)
-        matches = terms.matches if entry.matches is None else entry.matches
-        if level is Level.FINGERPRINT:
-            matches = self._usable_fingerprints(matches, nexthop)
-        return TlsPolicy(
-            level=level,
-            protocols=terms.protocols if entry.protocols is None else entry.protocols,
-            grade=terms.grade if entry.grade is None else entry.grade,
-            exclusions=terms.all_exclusions(entry.exclusions),
-            matches=matches,
-            trust_anchors=anchors,
-            servername=dane.base if level.is_dane else servername,
-            associations=dane.associations,
-            dane_names=dane.names,
-            nexthop=domain,
-            connection_reuse=self._connection_reuse if entry.connection_reuse is None else entry.connection_reuse,
-            enable_rpk=self._enable_rpk if entry.enable_rpk is None else entry.enable_rpk,
-        )
-
-    def _trust_anchors(self, own_files: tuple[str, ...]) -> tuple[Association, ...]:
-        """The trust anchors of a table's own files; where these have none, those of smtp_tls_trust_anchor_file."""
-        return self._anchor_files.load(own_files) or self._anchor_files.load(self._files_for_all)
-
-    def _name_to_ask_for(self, own: str | None, host: str, domain: str) -> str:
-        """The name for SNI: a table's own, or smtp_tls_servername, which must make sense even where DANE has another one."""
-        name = own
-        if name is None:
-            if self._bad_servername is not None:
-                self._emit(self._bad_servername)
-                raise TlsPolicyError(CONFIGURATION_PROBLEM)
-            name = self._servername
-        return {"hostname": host, "nexthop": domain}.get(name, name)
-
-    def _usable_fingerprints(self, values: tuple[str, ...], nexthop: str) -> tuple[str, ...]:
-        usable = self._fingerprints.usable(values)
-        if not usable:
-            self._emit(NoFingerprints(nexthop))
-            raise TlsPolicyError(CONFIGURATION_PROBLEM)
-        return usable
+        return self._completion.policy(entry, dane, nexthop, server, site)
 
 
 class RequestPolicies:
@@ -276,14 +219,20 @@ class RequestPolicies:
 
 
 def _say_nothing(event: Event) -> None:
-    """What is wrong with smtp_tls_loglevel is told by the engine."""
+    pass
 
 
-def _bad_servername(settings: Settings) -> Event | None:
-    name = settings.smtp_tls_servername
-    if not name or valid_hostname(name):
-        return None
-    return ServernameInvalid(settings.parameter_name("smtp_tls_servername"), name)
+def _open_tables(
+    settings: Settings, tables: TableSet, anchor_files: TrustAnchorFiles, emit: Emit
+) -> PolicyMaps | PerSiteMaps | None:
+    """The tables of policies; those of smtp_tls_per_site only count, and are opened, where there are no others."""
+    if settings.smtp_tls_policy_maps:
+        maps = tables.maps(settings.parameter_name("smtp_tls_policy_maps"), settings.smtp_tls_policy_maps, ADDRESSES)
+        return PolicyMaps(maps, anchor_files.load, emit, utf8=settings.smtputf8_enable)
+    if settings.smtp_tls_per_site:
+        maps = tables.maps(settings.parameter_name("smtp_tls_per_site"), settings.smtp_tls_per_site, ADDRESSES)
+        return PerSiteMaps(maps, global_level(settings), emit)
+    return None
 
 
 def _unsafe_wrapper(settings: Settings) -> Event | None:

@@ -6,13 +6,14 @@ Flow: tls/policy_tables.py hands over what a table gave; tls/policies.py makes a
 Sources: postconf(5) smtp_tls_policy_maps; the words are those of a running Postfix.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.values import read_boolean, split_words
 from twisted_mta.dns.hostnames import valid_hostname
 from twisted_mta.tls.levels import Level, level_of
+from twisted_mta.tls.policy import Association
 
 
 class PolicyEntryError(Exception):
@@ -29,7 +30,7 @@ class PolicyEntry:
         grade: grade of ciphers.
         exclusions: ciphers to leave out, separated by colons; they replace all lists of main.cf.
         matches: names or fingerprints.
-        anchor_files: names of files with trust anchors.
+        trust_anchors: what was found in its files of trust anchors.
         servername: the name to ask for (SNI), or one of the words hostname and nexthop.
         connection_reuse: whether the connection may be kept.
         enable_rpk: whether raw public keys were asked for.
@@ -41,14 +42,17 @@ class PolicyEntry:
     grade: str | None = None
     exclusions: str | None = None
     matches: tuple[str, ...] | None = None
-    anchor_files: tuple[str, ...] = ()
+    trust_anchors: tuple[Association, ...] = ()
     servername: str | None = None
     connection_reuse: bool | None = None
     enable_rpk: bool | None = None
     ignored: tuple[str, ...] = ()
 
 
-_Value = str | bool | tuple[str, ...]
+LoadAnchors = Callable[[Iterable[str]], tuple[Association, ...]]
+"""Reads files of trust anchors, by their names; raises TlsPolicyError, which has been told."""
+
+_Value = str | bool | tuple[str, ...] | tuple[Association, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +64,32 @@ class _Attribute:
         levels: where it has a meaning.
         may_be_empty: whether it has one without a value.
         once: whether it may stand only once.
-        read: makes the field's value of a name as written, a value, and the entry so far.
+        read: makes the field's value of a name as written, and a value; with the entry so far, and what loads anchors.
     """
 
     field: str
     levels: frozenset[Level] = frozenset(Level) - {Level.NONE}
     may_be_empty: bool = False
     once: bool = True
-    read: Callable[[str, str, PolicyEntry], _Value] = lambda name, value, entry: value
+    read: Callable[[str, str, PolicyEntry, LoadAnchors], _Value] = lambda name, value, entry, load_anchors: value
 
 
-def _read_matches(name: str, value: str, entry: PolicyEntry) -> _Value:
+def _read_matches(name: str, value: str, entry: PolicyEntry, load_anchors: LoadAnchors) -> _Value:
     separator = "|" if entry.level is Level.FINGERPRINT else ":"
     return (entry.matches or ()) + split_words(value, separator)
 
 
-def _read_anchor_file(name: str, value: str, entry: PolicyEntry) -> _Value:
-    return (*entry.anchor_files, value)
+def _read_anchor_file(name: str, value: str, entry: PolicyEntry, load_anchors: LoadAnchors) -> _Value:
+    return (*entry.trust_anchors, *load_anchors((value,)))
 
 
-def _read_servername(name: str, value: str, entry: PolicyEntry) -> _Value:
+def _read_servername(name: str, value: str, entry: PolicyEntry, load_anchors: LoadAnchors) -> _Value:
     if not valid_hostname(value):
         raise PolicyEntryError(f'"{name}={value}" specifies an invalid hostname')
     return value
 
 
-def _read_switch(name: str, value: str, entry: PolicyEntry) -> _Value:
+def _read_switch(name: str, value: str, entry: PolicyEntry, load_anchors: LoadAnchors) -> _Value:
     try:
         return read_boolean(name, value)
     except ConfigError:
@@ -99,7 +103,7 @@ _ATTRIBUTES: Mapping[str, _Attribute] = {
     "ciphers": _Attribute("grade"),
     "exclude": _Attribute("exclusions", may_be_empty=True),
     "match": _Attribute("matches", _CERTIFIED | {Level.FINGERPRINT}, once=False, read=_read_matches),
-    "tafile": _Attribute("anchor_files", _CERTIFIED, once=False, read=_read_anchor_file),
+    "tafile": _Attribute("trust_anchors", _CERTIFIED, once=False, read=_read_anchor_file),
     # Empty, it is just no host name.
     "servername": _Attribute("servername", may_be_empty=True, read=_read_servername),
     "connection_reuse": _Attribute("connection_reuse", may_be_empty=True, once=False, read=_read_switch),
@@ -107,14 +111,16 @@ _ATTRIBUTES: Mapping[str, _Attribute] = {
 }
 
 
-def parse_entry(value: str) -> PolicyEntry:
+def parse_entry(value: str, load_anchors: LoadAnchors) -> PolicyEntry:
     """Read a value.
 
     Args:
         value: as a table gave it.
+        load_anchors: reads the files of trust anchors that it names, each when its turn comes.
 
     Raises:
         PolicyEntryError: it makes no sense.
+        TlsPolicyError: a file with trust anchors cannot be used, which has been told.
     """
     words = split_words(value)
     if not words:
@@ -126,11 +132,11 @@ def parse_entry(value: str) -> PolicyEntry:
         return PolicyEntry(level, ignored=words[1:])
     entry = PolicyEntry(level)
     for pair in words[1:]:
-        entry = _with_attribute(entry, pair)
+        entry = _with_attribute(entry, pair, load_anchors)
     return entry
 
 
-def _with_attribute(entry: PolicyEntry, pair: str) -> PolicyEntry:
+def _with_attribute(entry: PolicyEntry, pair: str, load_anchors: LoadAnchors) -> PolicyEntry:
     name, equals, value = pair.partition("=")
     if not equals or not name:
         missing = "attribute name" if equals else "'=' after attribute name"
@@ -138,10 +144,10 @@ def _with_attribute(entry: PolicyEntry, pair: str) -> PolicyEntry:
     attribute = _ATTRIBUTES.get(name.lower())
     if attribute is None:
         raise PolicyEntryError(f'invalid attribute name: "{name}"')
-    if entry.level not in attribute.levels:
-        raise PolicyEntryError(f'attribute "{name}" invalid at security level "{entry.level.word}"')
     if not value and not attribute.may_be_empty:
         raise PolicyEntryError(f'attribute "{name}" has empty value')
+    if entry.level not in attribute.levels:
+        raise PolicyEntryError(f'attribute "{name}" invalid at security level "{entry.level.word}"')
     if attribute.once and getattr(entry, attribute.field) is not None:
         raise PolicyEntryError(f'attribute "{name}" is specified multiple times')
-    return replace(entry, **{attribute.field: attribute.read(name, value, entry)})
+    return replace(entry, **{attribute.field: attribute.read(name, value, entry, load_anchors)})

@@ -1,6 +1,6 @@
-"""The level for a destination from tables: smtp_tls_policy_maps, or the obsolete smtp_tls_per_site.
+"""What tables demand for a server: those of smtp_tls_policy_maps, or of the obsolete smtp_tls_per_site.
 
-Flow: tls/policies.py asks; tables/ answers; what a table of policies gives is read by tls/policy_entry.py.
+Flow: tls/policies.py asks one of the two kinds; tables/ answers; what a table of policies gives is read by tls/policy_entry.py.
 Sources: postconf(5) smtp_tls_policy_maps, smtp_tls_per_site; TLS_README; the log of a running Postfix.
 """
 
@@ -18,7 +18,7 @@ from twisted_mta.model.tls_events import (
 )
 from twisted_mta.tables.maps import Maps
 from twisted_mta.tls.levels import Level
-from twisted_mta.tls.policy_entry import PolicyEntry, PolicyEntryError, parse_entry
+from twisted_mta.tls.policy_entry import LoadAnchors, PolicyEntry, PolicyEntryError, parse_entry
 from twisted_mta.tls.policy_error import CONFIGURATION_PROBLEM, LOOKUP_PROBLEM, TlsPolicyError
 
 _NEXTHOP, _HOST = "next-hop destination", "server hostname"
@@ -27,29 +27,32 @@ _NEXTHOP, _HOST = "next-hop destination", "server hostname"
 class PolicyMaps:
     """The tables of smtp_tls_policy_maps."""
 
-    def __init__(self, maps: Maps, emit: Emit, *, utf8: bool) -> None:
+    def __init__(self, maps: Maps, load_anchors: LoadAnchors, emit: Emit, *, utf8: bool) -> None:
         """Take the tables.
 
         Args:
             maps: the tables.
+            load_anchors: reads files of trust anchors.
             emit: takes events.
             utf8: smtputf8_enable: whether a domain may be in Unicode.
         """
+        self._load_anchors = load_anchors
         self._maps = maps
         self._emit = emit
         self._utf8 = utf8
 
-    async def find(self, nexthop: str) -> PolicyEntry | None:
+    async def find(self, nexthop: str, host: str) -> PolicyEntry | None:
         """Look up a destination, and, if it is a domain, its parents: ``.example.com``, ``.com``.
 
         Args:
             nexthop: as it is written, or the path of a local socket.
+            host: name of the server, which does not matter here.
 
         Returns:
             What is demanded; None: the tables know nothing of it.
 
         Raises:
-            TlsPolicyError: a table failed, or has something that makes no sense, which has been told.
+            TlsPolicyError: a table, or a file that it names, cannot be used or makes no sense, which has been told.
         """
         for key in self._keys(nexthop):
             try:
@@ -82,7 +85,7 @@ class PolicyMaps:
         return True
 
     def _read(self, key: str, value: str) -> PolicyEntry:
-        entry = parse_entry(value)
+        entry = parse_entry(value, self._load_anchors)
         for pair in entry.ignored:
             self._emit(TlsAttributeIgnored(self._maps.parameter, key, pair))
         return entry
@@ -94,23 +97,27 @@ class PolicyMaps:
 class PerSiteMaps:
     """The tables of smtp_tls_per_site."""
 
-    def __init__(self, maps: Maps, emit: Emit) -> None:
+    def __init__(self, maps: Maps, global_level: Level, emit: Emit) -> None:
         """Take the tables.
 
         Args:
             maps: the tables.
+            global_level: what MAY cannot make less.
             emit: takes events.
         """
         self._maps = maps
+        self._global_level = global_level
         self._emit = emit
 
-    async def find(self, nexthop: str, host: str, global_level: Level) -> Level:
+    async def find(self, nexthop: str, host: str) -> PolicyEntry | None:
         """Look up a destination, and the name of a server; what is found for both is combined.
 
         Args:
             nexthop: as it is written, or the path of a local socket.
             host: name of the server.
-            global_level: the level where the tables say nothing.
+
+        Returns:
+            The level; None: the tables know nothing of them.
 
         Raises:
             TlsPolicyError: a table failed, or has a word that makes no sense, which has been told.
@@ -118,9 +125,9 @@ class PerSiteMaps:
         found = await self._combine(None, _NEXTHOP, nexthop)
         if nexthop.lower() != host.lower():
             found = await self._combine(found, _HOST, host)
-        if found is None or (found is Level.MAY and global_level > Level.MAY):
-            return global_level
-        return found
+        if found is Level.MAY:
+            found = max(found, self._global_level)
+        return None if found is None else PolicyEntry(found)
 
     async def _combine(self, found: Level | None, kind: str, key: str) -> Level | None:
         """What has been found so far, together with what the tables say of a key."""
