@@ -17,12 +17,15 @@ from twisted.internet.threads import deferToThreadPool
 from twisted_mta.config.choices import DnsSupport
 from twisted_mta.config.settings import Settings
 from twisted_mta.config.values import read_boolean
+from twisted_mta.delivery.cache import PoolLimits, SessionPool
+from twisted_mta.delivery.cache_keys import KeyRules
 from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import Dialer, DialSettings
 from twisted_mta.delivery.factory import SessionParts
 from twisted_mta.delivery.hand_over import OtherTransport
 from twisted_mta.delivery.outgoing import OutgoingRules
 from twisted_mta.delivery.recipients import ReportingRules
+from twisted_mta.delivery.reuse import ReuseRules
 from twisted_mta.delivery.witness import Notices, Witnesses
 from twisted_mta.dns.cache import CachingClient
 from twisted_mta.dns.client import StubResolver
@@ -30,7 +33,7 @@ from twisted_mta.dns.filter import FilteringClient
 from twisted_mta.dns.native import NativeResolver
 from twisted_mta.dns.probe import Probe, ProbingClient, ValidationWatch
 from twisted_mta.dns.resolv_conf import ResolvConfFile
-from twisted_mta.interfaces import IDNSClient
+from twisted_mta.interfaces import IConnectionCache, IDNSClient
 from twisted_mta.ipc.rewrite import complete_locally
 from twisted_mta.model.events import Emit
 from twisted_mta.routing.own_addresses import own_addresses
@@ -46,6 +49,7 @@ from twisted_mta.tables.opening import FOLDED, InThread, TableContext
 from twisted_mta.tables.table_set import TableSet
 from twisted_mta.tables.threads import TableThreads
 from twisted_mta.tls.engine import TlsEngine
+from twisted_mta.tls.loglevel import LogClass, parse_loglevel
 from twisted_mta.tls.policies import TlsPolicies
 
 
@@ -135,6 +139,7 @@ def build_agent(
     chroot: bool = False,
     verbose: bool = False,
     rewrite: Rewrite | None = None,
+    cache: IConnectionCache | None = None,
 ) -> DeliveryAgent:
     """An engine for one configuration.
 
@@ -150,6 +155,7 @@ def build_agent(
         chroot: whether absolute paths of sockets begin at queue_directory.
         verbose: whether the dialogs with all servers are logged.
         rewrite: completes addresses that generic maps have found; None: a simple rule does.
+        cache: keeps sessions between messages; None: one in this process does.
 
     Raises:
         ConfigError: a parameter cannot be used.
@@ -160,16 +166,19 @@ def build_agent(
     own = own_addresses(settings.inet_interfaces, settings.proxy_interfaces, routing.families)
     content = ContentRules.from_settings(settings, tables, own.__contains__, rewrite or _local_rewrite(settings))
     policies = TlsPolicies.from_settings(settings, tables, dns, emit)
+    dialer = Dialer(reactor, DialSettings.from_settings(settings, own, chroot=chroot))
+    reuse = _reuse(settings, tables, cache, dialer, policies, reactor)
     sessions = SessionParts(
         DialogSettings.from_settings(settings),
         TimeLimits.from_settings(settings),
         settings.smtp_line_length_limit,
-        Dialer(reactor, DialSettings.from_settings(settings, own, chroot=chroot)),
+        dialer,
         reactor,
         emit,
         SessionTables.from_settings(settings, tables),
         content,
         _tls_terms(settings, policies, reactor, emit),
+        reuse.cache.shed if reuse else None,
     )
     native = NativeResolver(partial(deferToThreadPool, reactor, reactor.getThreadPool()), emit)
     router = Router(routing, dns, native, own, emit, random.Random())
@@ -187,6 +196,7 @@ def build_agent(
             _outgoing(settings, flags, content, emit),
             policies if policies.uses_tls else None,
             settings.minimal_backoff_time,
+            reuse,
         )
     )
 
@@ -199,6 +209,43 @@ def _tls_terms(settings: Settings, policies: TlsPolicies, reactor: Any, emit: Em
         wrapper=settings.smtp_tls_wrappermode,
         notes_offer=settings.smtp_tls_note_starttls_offer,
         early_mail_parameter=settings.parameter_name(name) if settings.smtp_tls_block_early_mail_reply else "",
+    )
+
+
+def _reuse(
+    settings: Settings,
+    tables: TableSet,
+    cache: IConnectionCache | None,
+    dialer: Dialer,
+    policies: TlsPolicies,
+    reactor: Any,
+) -> ReuseRules | None:
+    """Which sessions are kept for the next message; None: none ever."""
+    name = "smtp_connection_cache_destinations"
+    listed = tables.match_list(settings.parameter_name(name), getattr(settings, name), MatchKind.STRING)
+    if not listed and not settings.smtp_connection_cache_on_demand:
+        return None
+    if cache is None:
+        cache = SessionPool(reactor, PoolLimits.from_settings(settings))
+    has_logins = bool(settings.smtp_sasl_password_maps)
+    keys = KeyRules(
+        settings.service_name,
+        settings.smtp_helo_name,
+        by_login=has_logins,
+        by_sender=has_logins and settings.smtp_sender_dependent_authentication,
+        sources=dialer.settings.bind or {},
+        fields=cache.key_fields,
+    )
+    return ReuseRules(
+        cache,
+        keys,
+        reactor,
+        listed.test if listed else None,
+        settings.smtp_connection_cache_on_demand,
+        settings.smtp_connection_reuse_time_limit,
+        settings.smtp_connection_reuse_count_limit,
+        policies.uses_tls,
+        bool(parse_loglevel(settings.smtp_tls_loglevel, lambda event: None) & LogClass.SUMMARY),
     )
 
 

@@ -142,6 +142,8 @@ class IConnectionCache(Interface):
 
     accepts = Attribute("Whether sessions are kept at all; may become False, and then stays so.")
 
+    key_fields = Attribute("The KeyFields that its keys have.")
+
     def lend(key: Any) -> Any | Deferred[Any | None] | None:
         """Give away a session.
 

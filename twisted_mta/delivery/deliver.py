@@ -1,8 +1,9 @@
 """A delivery, told in order: destinations, hosts, sessions, and what is left over.
 
-For each destination of the request, the fallback relays last, the hosts are looked up. As long as recipients are open, one
-host after the other is dialled, within the limits for addresses and sessions, and each session that comes about is offered
-the message for all open recipients. What no host took in the end gets the last reason that there was.
+For each destination of the request, the fallback relays last, the hosts are looked up. As long as recipients are open, sessions
+that were kept are used first; then one host after the other is dialled, within the limits for addresses and sessions. Each
+session that comes about is offered the message for all open recipients, and may be kept for the next one. What no host took in
+the end gets the last reason that there was.
 
 Whatever is unforeseen defers the mail: it may be late, it is never lost.
 
@@ -10,7 +11,7 @@ Flow: a request source calls `DeliveryAgent.deliver`; the fates go to the reques
 Sources: smtp(8), lmtp(8); RFC 5321 section 5.1; postconf(5) smtp_fallback_relay, relayhost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,11 +19,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mta.content.failures import ContentFailedError
+from twisted_mta.delivery.cache import Lent, Place
 from twisted_mta.delivery.dial import DialError
 from twisted_mta.delivery.factory import DestinationFactory, SessionParts
 from twisted_mta.delivery.hand_over import HandOverError, OtherTransport
 from twisted_mta.delivery.outgoing import Outgoing, OutgoingRules, RefusedHereError
 from twisted_mta.delivery.recipients import NO_RELAY, RecipientLedger, ReportingRules
+from twisted_mta.delivery.reuse import KeptWalk, ReuseRules
 from twisted_mta.delivery.witness import Witnesses
 from twisted_mta.interfaces import ContentError, CorruptContentError, IDeliveryAgent, IMessageContent, IStatusReporter
 from twisted_mta.model import events
@@ -38,9 +41,11 @@ from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, RecipientFailed, Scope
 from twisted_mta.smtp.capabilities import Feature
 from twisted_mta.smtp.greeting import Occasion
+from twisted_mta.smtp.transaction import never
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policies import TlsPolicies, TlsPolicyError
 from twisted_mta.tls.policy import NO_TLS, TlsPolicy
+from twisted_mta.tls.summary import summary_of
 
 MAIL_LOOPS = "5.4.6"
 NO_HOST = DsnStatus("4.3.0", "server unavailable or unable to receive mail")
@@ -66,6 +71,7 @@ class AgentParts:
         outgoing: what of a request goes out; None: all, as it is.
         tls: what is demanded of TLS with each server; None: TLS is not used.
         backoff_seconds: so long mail has waited before it goes out in the clear where TLS may be, but fails.
+        reuse: which sessions are kept for the next message; None: none are.
     """
 
     sessions: SessionParts
@@ -79,6 +85,7 @@ class AgentParts:
     outgoing: OutgoingRules | None = None
     tls: TlsPolicies | None = None
     backoff_seconds: int = 300
+    reuse: ReuseRules | None = None
 
 
 @implementer(IDeliveryAgent)
@@ -117,6 +124,7 @@ class _Delivery:
         self._ledger = RecipientLedger(request, reporter, parts.rules, self._emit, parts.now)
         self._witness = parts.witnesses.to(request) if parts.witnesses else None
         self._tls = parts.tls.for_request() if parts.tls else None
+        self._reuse = parts.reuse.to(request) if parts.reuse else None
         self._why: DsnStatus | None = None
         self._is_last_destination = False
         self._in_the_clear = False  # the next connection, whatever the policy: TLS has failed, and need not be
@@ -198,12 +206,22 @@ class _Delivery:
         return replace(why, status="4.3.5")
 
     async def _try_candidates(self, destination: Destination, route: Route) -> None:
-        parts, ledger = self._parts, self._ledger
+        parts, ledger, reuse = self._parts, self._ledger, self._reuse
         factory = DestinationFactory(parts.sessions, self._request.nexthop, detect_loops=destination.loop_detection)
+        candidates: Sequence[Candidate] = route.candidates
+        sessions_used = 0
+        if reuse is not None and candidates:
+            await reuse.decide(destination)
+            if reuse.loads:
+                kept = await self._use_kept(destination, route, factory)
+                candidates, sessions_used = kept.left, kept.sessions
+                if not ledger.remaining:
+                    return
         walk = CandidateWalk(
-            route.candidates,
+            candidates,
             address_limit=parts.routing.address_limit,
             session_limit=parts.routing.session_limit,
+            sessions_used=sessions_used,
         )
         for candidate in walk:
             ledger.begin_session(candidate.relay, candidate.host)
@@ -214,22 +232,135 @@ class _Delivery:
                 self._why = error.why or self._why
                 ledger.end_session()
                 continue
-            ear = await self._witness.ear_for(candidate) if self._witness else None
-            is_best = candidate.preference == route.best_preference
-            try:
-                session = await factory.open(candidate, is_best=is_best, ear=ear, policy=policy)
-            except DialError as error:
-                self._not_reached(error, is_local=bool(candidate.path))
-                if error.ends_all:
-                    self._give_up(error.why, Scope.SITE)
-                    return
-                continue
-            completed = await self._use(session, walk, policy.level)
-            if self._witness:
-                await self._witness.session_over(candidate.relay, session.troubles)
-            ledger.end_session(completed=completed)
+            place = Place(destination.text, candidate, candidate.preference == route.best_preference)
+            session = None
+            # Those of the best hosts have been used before.
+            if reuse is not None and reuse.loads and not place.is_best:
+                lent = await reuse.lend_for(candidate, place.site, policy)
+                if lent is not None and await self._wake(lent, place, factory):
+                    session = lent.session
+            if session is None:
+                session = await self._connect(place, policy, factory)
+            if session is not None:
+                await self._use_and_keep(session, place, policy, walk)
             if not ledger.remaining:
                 return
+
+    async def _connect(self, place: Place, policy: TlsPolicy, factory: DestinationFactory) -> Session | None:
+        """A new session; None: there is none, which is told."""
+        ear = await self._witness.ear_for(place.candidate) if self._witness else None
+        since = self._reuse.now if self._reuse else 0.0
+        try:
+            session = await factory.open(place.candidate, is_best=place.is_best, ear=ear, policy=policy)
+        except DialError as error:
+            self._not_reached(error, is_local=bool(place.candidate.path))
+            if error.ends_all:
+                self._give_up(error.why, Scope.SITE)
+            return None
+        if self._reuse is not None:
+            self._reuse.opened(session, since)
+        return session
+
+    # ---- sessions that were kept ----
+
+    async def _use_kept(self, destination: Destination, route: Route, factory: DestinationFactory) -> KeptWalk:
+        """Offer the message over sessions that others have left: one with any host, then those with the best hosts."""
+        reuse, ledger, routing = self._reuse, self._ledger, self._parts.routing
+        assert reuse is not None
+        walk = KeptWalk(
+            reuse.unused(route.candidates), address_limit=routing.address_limit, session_limit=routing.session_limit
+        )
+        if walk.left:
+            lent = await reuse.lend_for_destination()
+            if lent is not None and lent.place is not None:
+                policy = await self._policy_for(lent, lent.place, destination, route)
+                if policy is not None:
+                    await self._use_lent(lent, lent.place, policy, walk, factory)
+        for candidate in tuple(walk.left):
+            if not ledger.remaining or not reuse.loads:
+                break
+            if candidate.preference != route.best_preference or candidate.path or candidate not in walk.left:
+                continue
+            try:
+                policy = await self._policy(candidate, destination, route)
+            except TlsPolicyError:
+                continue
+            lent = await reuse.lend_for(candidate, destination.text, policy)
+            if lent is not None:
+                await self._use_lent(lent, Place(destination.text, candidate, True), policy, walk, factory)
+        return walk
+
+    async def _policy_for(self, lent: Lent, place: Place, destination: Destination, route: Route) -> TlsPolicy | None:
+        """What is demanded of TLS now where a session leads; None: another one is needed, and this one is closed.
+
+        A policy can be found only for hosts that the destination has now.
+        """
+        policy: TlsPolicy | None = NO_TLS
+        try:
+            if self._tls is not None:
+                candidate = next((known for known in route.candidates if known.relay == place.candidate.relay), None)
+                has_policy = candidate is not None and place.site == destination.text
+                policy = await self._policy(candidate, destination, route) if has_policy and candidate else None
+        except TlsPolicyError:
+            policy = None
+        except BaseException:
+            lent.session.close()
+            raise
+        if policy is None or self._reuse is None or not self._reuse.is_same(lent, place, policy):
+            lent.session.close()
+            return None
+        return policy
+
+    async def _use_lent(
+        self, lent: Lent, place: Place, policy: TlsPolicy, walk: KeptWalk, factory: DestinationFactory
+    ) -> None:
+        """Offer the message over a session, if its server still serves."""
+        if await self._wake(lent, place, factory):
+            walk.take(place.candidate)
+            self._ledger.last_host = self._is_last_destination and walk.is_last
+            await self._use_and_keep(lent.session, place, policy, walk)
+
+    async def _wake(self, lent: Lent, place: Place, factory: DestinationFactory) -> bool:
+        """Ask whether the server still serves; if not, nobody is told, and there are other ways."""
+        session, candidate, reuse = lent.session, place.candidate, self._reuse
+        assert reuse is not None
+        try:
+            ear = await self._witness.ear_for(candidate) if self._witness else None
+            if not await session.wake(factory.peer(candidate, is_best=place.is_best), ear):
+                return False
+        except BaseException:
+            session.close()
+            raise
+        reuse.used(candidate)
+        self._ledger.begin_session(candidate.relay, candidate.host, reuse_count=session.reuse_count)
+        if session.tls is not None and reuse.tells_tls:
+            self._emit(summary_of(session.tls, candidate.relay, kept=True))
+        return True
+
+    async def _use_and_keep(
+        self, session: Session, place: Place, policy: TlsPolicy, walk: CandidateWalk | KeptWalk
+    ) -> None:
+        """Offer the message over a session, and leave that for the next message if it may be."""
+        completed = await self._use(session, walk, policy.level)
+        if self._reuse is not None:
+            if session.is_open:
+                saved = self._reuse.save(session, place, policy)
+                if saved is not None:
+                    await saved
+            if completed:
+                self._reuse.had_good_session()
+        if self._witness:
+            await self._witness.session_over(place.candidate.relay, session.troubles)
+        self._ledger.end_session(completed=completed)
+
+    def _try_anew(self, walk: CandidateWalk | KeptWalk) -> None:
+        """A session broke that had been kept: its server may be well, and is the next one, over a new connection."""
+        assert self._reuse is not None
+        self._reuse.let_down()
+        self._ledger.last_host = False
+        walk.repeat()
+
+    # ---- TLS ----
 
     async def _policy(self, candidate: Candidate, destination: Destination, route: Route) -> TlsPolicy:
         """What is demanded of TLS with a server.
@@ -255,7 +386,7 @@ class _Delivery:
             and not self._parts.sessions.dialog.requires_auth
         )
 
-    def _try_in_the_clear(self, walk: CandidateWalk) -> None:
+    def _try_in_the_clear(self, walk: CandidateWalk | KeptWalk) -> None:
         """The same server is the next one, without TLS; for now its recipients are kept."""
         self._in_the_clear = True
         self._ledger.last_host = False
@@ -275,12 +406,12 @@ class _Delivery:
                 self._emit(events.HostNotReached(error.why.reason))
         ledger.end_session()
 
-    async def _use(self, session: Session, walk: CandidateWalk, level: Level) -> bool:
+    async def _use(self, session: Session, walk: CandidateWalk | KeptWalk, level: Level) -> bool:
         """Offer the message to one server; whether the session came to its normal end."""
         ledger, request, outgoing = self._ledger, self._request, self._outgoing
         age = (self._parts.now() - request.stats.incoming_arrival) / _MICROSECONDS
         try:
-            rebuff = await session.greet(Occasion(request.queue_id, age))
+            rebuff = None if session.reuse_count else await session.greet(Occasion(request.queue_id, age))
             if rebuff is not None:
                 # Told first: a server may keep us waiting for its goodbye.
                 ledger.fail(rebuff.why, Scope.SITE)
@@ -290,7 +421,8 @@ class _Delivery:
             ledger.last_host = self._is_last_destination and walk.is_last
             ledger.server_has_dsn(session.welcome.capabilities.offers(Feature.DSN))
             recipients = outgoing.addressed(ledger.remaining)
-            return await session.transact(outgoing.request, recipients, outgoing.content, ledger.take)
+            keep = self._reuse.keep(session) if self._reuse else never
+            return await session.transact(outgoing.request, recipients, outgoing.content, ledger.take, keep)
         except TlsFailedError as failed:
             if failed.in_handshake and self._may_do_without_tls(level):
                 self._try_in_the_clear(walk)
@@ -298,7 +430,10 @@ class _Delivery:
             ledger.fail(failed.why, Scope.MESSAGE if failed.in_handshake and not level.is_required else Scope.SITE)
         except ConnectionBrokenError as broken:
             lost = broken.breakage is not Breakage.LOCAL_ERROR
-            if session.tls and lost and ledger.has_undecided and self._may_do_without_tls(level):
+            if session.reuse_count:
+                if broken.breakage is Breakage.LOST and broken.phase is not phases.DOT:
+                    self._try_anew(walk)
+            elif session.tls and lost and ledger.has_undecided and self._may_do_without_tls(level):
                 self._try_in_the_clear(walk)
             ledger.fail(broken.why(session.peer), Scope.SITE)
         except CorruptContentError:

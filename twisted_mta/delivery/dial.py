@@ -36,6 +36,7 @@ class DialError(Exception):
         ends_all: whether it would fail with every host: the configuration is at fault.
         bind_problem: why the local address could not be used; empty if that is not what failed.
         reset: whether the server took the connection, and reset it at once.
+        exhausted: whether this machine has run out of something, such as descriptors.
         namaddr: ``host[address]`` of the server.
         event: what else there is to say.
     """
@@ -47,6 +48,7 @@ class DialError(Exception):
         ends_all: bool = False,
         bind_problem: str = "",
         reset: bool = False,
+        exhausted: bool = False,
         namaddr: str = "",
         event: Event | None = None,
     ) -> None:
@@ -56,6 +58,7 @@ class DialError(Exception):
         self.ends_all = ends_all
         self.bind_problem = bind_problem
         self.reset = reset
+        self.exhausted = exhausted
         self.namaddr = namaddr
         self.event = event
 
@@ -256,6 +259,7 @@ def _runs_in(directory: str) -> bool:
 def dial_error(candidate: Candidate, number: int) -> DialError:
     """The error of a connection that failed with an error number of connect(2)."""
     if number in _OUT_OF_RESOURCES:
-        return DialError(DsnStatus("4.3.0", f"cannot make a connection: {os.strerror(number)}"))
+        why = DsnStatus("4.3.0", f"cannot make a connection: {os.strerror(number)}")
+        return DialError(why, exhausted=True)
     why = DsnStatus("4.4.1", f"connect to {candidate.relay}: {os.strerror(number)}")
     return DialError(why, reset=number == errno.ECONNRESET, namaddr=candidate.namaddr)

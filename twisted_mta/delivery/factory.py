@@ -4,10 +4,12 @@ Flow: delivery/deliver.py asks for a session with a candidate; delivery/dial.py 
 Sources: RFC 5321 section 5.1; postconf(5) smtp_bind_address_enforce; twisted.internet.protocol.ClientFactory.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ClientFactory
+from twisted.internet.task import deferLater
 
 from twisted_mta.delivery.dial import Dialer, DialError
 from twisted_mta.model import events
@@ -38,6 +40,7 @@ class SessionParts:
         tables: what sessions ask; None: nothing.
         content: how content is treated.
         tls: what is the same for all servers about TLS.
+        make_room: closes sessions that rest; whether there was any. None: none ever rests.
     """
 
     dialog: DialogSettings
@@ -49,6 +52,7 @@ class SessionParts:
     tables: SessionTables | None = None
     content: ContentRules = PLAIN
     tls: TlsTerms = NO_TERMS
+    make_room: Callable[[], bool] | None = None
 
 
 class DestinationFactory(ClientFactory[DialogProtocol]):
@@ -86,7 +90,39 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         """
         parts, dialer = self._parts, self._parts.dialer
         self._ear = ear
-        self._peer = Peer(
+        self._peer = self.peer(candidate, is_best=is_best)
+        bind_address = None if candidate.path else dialer.bind_address(candidate.family)
+        try:
+            protocol = await self._dial(candidate, bind_address)
+        except DialError as problem:
+            if not problem.bind_problem:
+                raise
+            parts.emit(events.BindFailed(bind_address or "", problem.bind_problem))
+            if dialer.bind_enforced(candidate.family):
+                raise
+            protocol = await self._dial(candidate, None)
+        return Session(protocol, parts.dialog, parts.tls if policy is NO_TLS else replace(parts.tls, policy=policy))
+
+    async def _dial(self, candidate: Candidate, bind_address: str | None) -> DialogProtocol:
+        """Connect; where descriptors have run out, those of resting sessions are given up for it."""
+        parts = self._parts
+        try:
+            return await parts.dialer.dial(candidate, self.buildProtocol, bind_address)
+        except DialError as problem:
+            if not problem.exhausted or parts.make_room is None or not parts.make_room():
+                raise
+        # What was closed is gone in the next turn of the reactor.
+        await deferLater(parts.clock, 0)
+        return await parts.dialer.dial(candidate, self.buildProtocol, bind_address)
+
+    def peer(self, candidate: Candidate, *, is_best: bool) -> Peer:
+        """A candidate, as sessions know it.
+
+        Args:
+            candidate: the server.
+            is_best: whether it has the best preference.
+        """
+        return Peer(
             candidate.host,
             candidate.address,
             candidate.namaddr,
@@ -95,17 +131,6 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
             is_best,
             self._detect_loops,
         )
-        bind_address = None if candidate.path else dialer.bind_address(candidate.family)
-        try:
-            protocol = await dialer.dial(candidate, self.buildProtocol, bind_address)
-        except DialError as problem:
-            if not problem.bind_problem:
-                raise
-            parts.emit(events.BindFailed(bind_address or "", problem.bind_problem))
-            if dialer.bind_enforced(candidate.family):
-                raise
-            protocol = await dialer.dial(candidate, self.buildProtocol, None)
-        return Session(protocol, parts.dialog, parts.tls if policy is NO_TLS else replace(parts.tls, policy=policy))
 
     def buildProtocol(self, addr: object = None) -> DialogProtocol:
         """A connection to the candidate that is being dialled."""

@@ -6,6 +6,7 @@ Sources: RFC 5321 section 3; RFC 3207 section 4; smtp(8).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model import events, tls_events
@@ -84,6 +85,8 @@ class Session:
         welcome: what the server offers; empty before `greet`.
         reuse_count: how many requests it has served before the present one.
         is_open: whether it may serve another one, now that a `transact` has ended.
+        serves_until: when it is too old to be kept for another one, in the clock's seconds; None: it never is kept.
+        kept: a note of whoever keeps it between messages.
         tls: what came of the TLS handshake; None: the connection is in the clear.
         handshake: that handshake, for the certificates and the channel; None: none was begun.
     """
@@ -100,6 +103,8 @@ class Session:
         self.welcome = Welcome(Capabilities(), PixWorkarounds())
         self.reuse_count = 0
         self.is_open = False
+        self.serves_until: float | None = None
+        self.kept: Any = None
         self.tls: TlsState | None = None
         self.handshake: Handshake | None = None
         self._protocol = protocol
