@@ -147,8 +147,9 @@ def _marked_lines(data: bytes, position: int, line_end: bytes) -> tuple[bytes, i
     if end <= 0:
         return b"", position, False
     head = b"N%c" % mark
-    first = 2 if data[position + 1] < 128 else 3
-    text = b"".join((memoryview(buffer)[first:end], head))
+    # The line ends stand between the heads: so the first one goes, and there is one more at the end.
+    buffer[end:] = head
+    text = bytes(memoryview(buffer)[2 if data[position + 1] < 128 else 3 :])
     if b"\n" in text or b"\r" in text:
         return None
     if has_long:

@@ -17,6 +17,9 @@ from twisted_mta.content.lines import Lines
 PIECE_OCTETS = 65536
 """The content goes out in pieces of about this size."""
 
+_ENOUGH_OCTETS = PIECE_OCTETS // 2
+"""So many are not put together with a further chunk, which may be as large as a piece."""
+
 
 class Body:
     """The content on its way.
@@ -65,7 +68,7 @@ class Body:
             encoded = feed(chunk)
             pieces.append(encoded)
             self._octets += len(encoded)
-            if self._octets >= PIECE_OCTETS:
+            if self._octets >= _ENOUGH_OCTETS:
                 break
         else:
             pieces.append(self._encoder.finish())
