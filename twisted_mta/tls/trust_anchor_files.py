@@ -9,6 +9,7 @@ Postfix.
 """
 
 import os
+import stat
 from collections.abc import Iterable
 
 from twisted_mta.model.events import Emit
@@ -69,13 +70,13 @@ class TrustAnchorFiles:
 
     def _read(self, name: str) -> tuple[Association, ...]:
         try:
-            with open(os.path.join(self._directory, name), "rb") as file:
+            with open(os.path.join(self._directory, name), "rb", opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
                 mark = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
                 known = self._known.get(name)
                 if known is not None and known[0] == mark:
                     return known[1]
-                text = file.read(_LARGEST_FILE + 1)
+                text = file.read(_LARGEST_FILE + 1) if stat.S_ISREG(status.st_mode) else b""
         except (OSError, ValueError) as error:
             problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self._emit(TrustAnchorFileUnreadable(name, problem))
@@ -103,3 +104,8 @@ class TrustAnchorFiles:
             if kind in _SELECTORS
             for usage in (_ISSUER, _SERVER)
         )
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, should it be a pipe: there would be nothing in it."""
+    return os.open(path, flags | os.O_NONBLOCK)
