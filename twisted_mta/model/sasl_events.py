@@ -18,6 +18,53 @@ class NoMechanismOffered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NullMechanismList(Event):
+    """A server says AUTH, and names no mechanism."""
+
+    relay: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaslTrouble(Event):
+    """A login went wrong on our side; `text` as the Cyrus SASL library says it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MechanismsPassedOver(Event):
+    """No mechanism is left; `reasons` says of those that were allowed what stood in the way."""
+
+    relay: str
+    reasons: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalExplained(Event):
+    """What a server has said, within a mechanism, of why it refuses a login."""
+
+    relay: str
+    mechanism: str
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordLookupFailed(Event):
+    """The tables of passwords cannot be asked."""
+
+    queue_id: str
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadCacheEntry(Event):
+    """What is remembered of a refused login makes no sense, and is forgotten."""
+
+    parameter: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenObtained(Event):
     """A token server has given a new OAuth2 access token; `whose` names the account, and its user if it is a person's."""
 

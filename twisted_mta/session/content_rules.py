@@ -17,10 +17,9 @@ from twisted_mta.content.pipeline import Pipeline
 from twisted_mta.content.settings import ContentSettings
 from twisted_mta.model.events import Emit
 from twisted_mta.session.answering import Answering, Answers
-from twisted_mta.tables.address_lookup import ExtensionRules, LocalDomains, find_address
+from twisted_mta.tables.address_lookup import address_search
 from twisted_mta.tables.answer import answer
 from twisted_mta.tables.maps import Maps
-from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import EXACT
 from twisted_mta.tables.table_set import TableSet
 
@@ -93,14 +92,10 @@ PLAIN = ContentRules()
 def _address_search(
     settings: Settings, tables: TableSet, maps: Maps, is_own_address: Callable[[str], bool]
 ) -> Callable[[str], Any]:
-    extensions = ExtensionRules(
-        settings.recipient_delimiter, settings.owner_request_special, settings.double_bounce_sender
-    )
-    destinations = tables.match_list("mydestination", settings.mydestination, MatchKind.STRING)
-    is_local = LocalDomains(settings.myorigin, destinations, is_own_address)
+    search = address_search(settings, tables, maps, is_own_address)
 
     async def find(address: str) -> Replacement | None:
-        found = await find_address(maps, address, extensions, is_local)
+        found = await search(address)
         return None if found is None else Replacement(found.value, found.unmatched_extension)
 
     return lambda address: answer(find(address))

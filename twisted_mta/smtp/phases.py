@@ -1,7 +1,7 @@
 """The phases of a dialog: one row each, with its time limit and the words that the log uses for it.
 
-Flow: smtp/greeting.py, smtp/starttls.py and smtp/transaction.py name the phase whose reply they wait for; session/ takes the
-limit from it, delivery/ the words.
+Flow: smtp/greeting.py, smtp/starttls.py, smtp/authentication.py and smtp/transaction.py name the phase whose reply they wait
+for; session/ takes the limit from it, delivery/ the words.
 Sources: postconf(5) smtp_*_timeout; RFC 5321 section 4.5.3.2; the log lines of smtp(8).
 """
 
@@ -31,6 +31,8 @@ GREETING = Phase("smtp_helo_timeout", "receiving the initial server greeting")
 EHLO = Phase("smtp_helo_timeout", "performing the EHLO handshake", continues=True)
 HELO = Phase("smtp_helo_timeout", "performing the HELO handshake", continues=True)
 LHLO = Phase("smtp_helo_timeout", "performing the LHLO handshake", continues=True)
+AUTH = Phase("smtp_helo_timeout", "performing the EHLO handshake", continues=True)
+AUTH_AFTER_LHLO = Phase("smtp_helo_timeout", "performing the LHLO handshake", continues=True)
 STARTTLS = Phase("smtp_starttls_timeout", "receiving the STARTTLS response")
 XFORWARD_NAME = Phase("smtp_xforward_timeout", "sending XFORWARD name/address", "XFORWARD name/address command")
 XFORWARD_PROTO = Phase("smtp_xforward_timeout", "sending XFORWARD protocol/helo_name", "XFORWARD helo/protocol command")

@@ -1,17 +1,20 @@
 """The search for a mail address in tables: the whole address, without its extension, the local part, the domain.
 
-Flow: what uses smtp_generic_maps, or senders in smtp_sasl_password_maps, calls `find_address`.
+Flow: what uses smtp_generic_maps, or senders in smtp_sasl_password_maps, has an `address_search` made once, and calls that.
 Sources: generic(5), "TABLE SEARCH ORDER" and "ADDRESS EXTENSION"; postconf(5) recipient_delimiter, owner_request_special,
 double_bounce_sender, mydestination, inet_interfaces, proxy_interfaces.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from twisted_mta.config.settings import Settings
 from twisted_mta.model.address import quote_5322
 from twisted_mta.tables.maps import Maps
-from twisted_mta.tables.match_list import MatchList
+from twisted_mta.tables.match_list import MatchKind, MatchList
 from twisted_mta.tables.networks import parse_address
+from twisted_mta.tables.table_set import TableSet
 
 _NEVER_SPLIT = frozenset({"postmaster", "mailer-daemon"})
 _IPV6_PREFIX = "ipv6:"
@@ -150,6 +153,32 @@ async def find_address(
             return AddressFound(found, extension)
     found = await maps.find(domain_part, part=True)
     return None if found is None else AddressFound(found)
+
+
+def address_search(
+    settings: Settings, tables: TableSet, maps: Maps, is_own_address: Callable[[str], bool], *, plain_too: bool = False
+) -> Callable[[str], Coroutine[Any, Any, AddressFound | None]]:
+    """The search as settings want it.
+
+    Args:
+        settings: the parameters.
+        tables: opens tables.
+        maps: what is searched.
+        is_own_address: whether an IP address is this machine's.
+        plain_too: as for `find_address`.
+
+    Returns:
+        What looks an address up as `find_address` does.
+
+    Raises:
+        ConfigError: mydestination cannot be used.
+    """
+    extensions = ExtensionRules(
+        settings.recipient_delimiter, settings.owner_request_special, settings.double_bounce_sender
+    )
+    destinations = tables.match_list("mydestination", settings.mydestination, MatchKind.STRING)
+    is_local = LocalDomains(settings.myorigin, destinations, is_own_address)
+    return lambda address: find_address(maps, address, extensions, is_local, plain_too=plain_too)
 
 
 def _forms(local_part: str, plain_too: bool) -> tuple[str, ...]:
