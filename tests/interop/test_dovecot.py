@@ -17,7 +17,7 @@ base_dir = {directory}/run
 state_dir = {directory}/state
 log_path = {directory}/log
 protocols = lmtp
-ssl = no
+{tls}
 listen = 127.0.0.1
 mail_location = maildir:{directory}/mail/%u
 first_valid_uid = 1
@@ -41,15 +41,15 @@ service lmtp {{
 """
 
 
-class DovecotTests(InteropCase):
+class DovecotCase(InteropCase):
     """A Dovecot with one user, alice@dest.example."""
 
     protocol = "lmtp"
     if not InteropCase.skip and not (DOVECOT and Path("/usr/lib/dovecot/lmtp").exists()):
         skip = "needs Dovecot's LMTP server (Debian package dovecot-lmtpd)"
 
-    async def dovecot(self) -> Path:
-        """Start Dovecot; returns its folder."""
+    async def dovecot(self, tls: str = "ssl = no") -> Path:
+        """Start Dovecot, with these settings of TLS; returns its folder."""
         folder = self.directory / "dovecot"
         (folder / "mail").mkdir(parents=True)
         (folder / "state").mkdir()
@@ -59,7 +59,7 @@ class DovecotTests(InteropCase):
             f"alice@dest.example:{{PLAIN}}secret:{owner.pw_uid}:{owner.pw_gid}::{folder}/home::\n"
         )
         configuration = folder / "dovecot.conf"
-        configuration.write_text(CONFIGURATION.format(directory=folder))
+        configuration.write_text(CONFIGURATION.format(directory=folder, tls=tls))
         assert DOVECOT is not None
         process = subprocess.Popen(
             [DOVECOT, "-F", "-c", str(configuration)], stdin=subprocess.DEVNULL, start_new_session=True
@@ -73,6 +73,10 @@ class DovecotTests(InteropCase):
 
         self.addCleanup(stop)
         return folder
+
+
+class DovecotTests(DovecotCase):
+    """In the clear."""
 
     async def test_lmtp_over_a_local_socket(self) -> None:
         """One transaction, two fates: the known user gets the message as it was sent, the unknown one is returned."""

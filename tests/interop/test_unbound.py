@@ -106,14 +106,15 @@ class Unbound:
 
     Args:
         directory: for its files; empty.
+        records: more of the root zone.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, records: str = "") -> None:
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self._zones: dict[str, Path] = {}
         directory.mkdir()
-        self._anchor = self.write_root(ROOT_ZONE)
+        self._anchor = self.write_root(ROOT_ZONE + records)
         for name in ("plain.example.", "forged.example."):
             self._write(name, UNSIGNED_ZONE)
 

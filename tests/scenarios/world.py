@@ -124,9 +124,8 @@ class WorldTestCase(TestCase):
             self.emit,
         )
         now = now_microseconds()
-        request = make_request(
-            *recipients, nexthop=nexthop, size=len(message), stats=MessageStats(now, now, now), **changes
-        )
+        fields = {"stats": MessageStats(now, now, now), **changes}
+        request = make_request(*recipients, nexthop=nexthop, size=len(message), **fields)
         return await agent.deliver(request, BytesContent(message), self.reports)
 
     def emit(self, event: Event) -> None:
