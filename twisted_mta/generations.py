@@ -23,7 +23,7 @@ from twisted_mta.config.master_cf import find_entry, is_disabled
 from twisted_mta.config.service_options import ServiceOptions, read_options
 from twisted_mta.config.settings import Settings, salvage_settings
 from twisted_mta.delivery.refusal import RefusingAgent
-from twisted_mta.interfaces import IDeliveryAgent
+from twisted_mta.interfaces import IConnectionCache, IDeliveryAgent
 from twisted_mta.ipc.attributes import IpcError
 from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Emit, TableChanged
@@ -87,6 +87,7 @@ class Generation:
         warnings: tuple[str, ...],
         problem: str,
         stamp: FileStamp,
+        cache: IConnectionCache | None = None,
     ) -> None:
         """Take what was made.
 
@@ -98,6 +99,7 @@ class Generation:
             warnings: what is odd.
             problem: why the configuration cannot be used.
             stamp: of main.cf as it was read.
+            cache: keeps sessions between messages; None: none are kept.
         """
         self.settings = settings
         self.agent = agent
@@ -111,6 +113,7 @@ class Generation:
         self._tables = tables
         self._files = files
         self._stamp = stamp
+        self._cache = cache
         self._requests = 0
         self._retired = False
 
@@ -135,7 +138,18 @@ class Generation:
     def retire(self) -> None:
         """Take no more requests; the tables are closed when the last one is done."""
         self._retired = True
+        self.keep_no_sessions()
         self._close_if_done()
+
+    def keep_no_sessions(self) -> None:
+        """Close the sessions that wait for another message, and keep none from now on."""
+        if self._cache is not None:
+            self._cache.close()
+
+    def make_room(self) -> None:
+        """Close them, since descriptors are needed elsewhere."""
+        if self._cache is not None:
+            self._cache.shed()
 
     def _released(self) -> None:
         self._requests -= 1
@@ -194,10 +208,11 @@ class GenerationLoader:
         tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
         services = self._services(settings)
         agent: IDeliveryAgent
+        cache: IConnectionCache | None = None
         if not problem:
             try:
                 reporting = services.reporting(tables)
-                agent = build_agent(
+                agent = engine = build_agent(
                     settings,
                     tables,
                     self._reactor,
@@ -210,6 +225,7 @@ class GenerationLoader:
                     verbose=self._entry.verbosity > 0,
                     rewrite=services.rewriting(),
                 )
+                cache = engine.parts.reuse.cache if engine.parts.reuse else None
             except ConfigError as error:
                 problem = error.describe()
         if problem:
@@ -217,7 +233,7 @@ class GenerationLoader:
         if settings.protocol == "lmtp" and settings.lmtp_assume_final and "X" not in flags:
             warnings.append(f'lmtp_assume_final is obsolete; instead, specify "flags={flags}X" in master.cf')
         files = self._queue_files(settings, reporting)
-        return Generation(settings, tables, agent, files, (*settings.warnings, *warnings), problem, stamp)
+        return Generation(settings, tables, agent, files, (*settings.warnings, *warnings), problem, stamp, cache)
 
     def load_after(self, former: Generation, *, master_cf: bool) -> Generation:
         """The same for a service that runs: what cannot even be read defers all mail, with the former settings.

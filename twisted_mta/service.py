@@ -25,7 +25,7 @@ from twisted.logger import globalLogPublisher
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.generations import Generation, GenerationLoader
-from twisted_mta.model.events import ConfigurationProblem, ConfigurationWarning, Event
+from twisted_mta.model.events import AcceptFailed, ConfigurationProblem, ConfigurationWarning, Event
 from twisted_mta.observe.maillog import line_of
 from twisted_mta.options import Options
 from twisted_mta.postfix.accepting import Acceptor
@@ -207,7 +207,7 @@ class DeliveryService(PostfixService):
         """Bring connections to the listener, from sockets that keep their names."""
         self._loader.refuse_if_master_serves(settings)
         path, *control = self.socket_paths(settings)
-        private = PrivateSocket(self._reactor, self._reactor, path, listener, self.emit)
+        private = PrivateSocket(self._reactor, self._reactor, path, listener, self.emit_of_listening)
         private.start()
         listener.brought_by(private)
         for path in control:
@@ -217,6 +217,12 @@ class DeliveryService(PostfixService):
 
     def _handoff(self, path: str, listener: DeliveryListener, owner: MailOwner) -> HandoffListener:
         return HandoffListener(self._reactor, self._reactor, path, listener, self.emit, sender_uids={0, owner.uid})
+
+    def emit_of_listening(self, event: Event) -> None:
+        """Log an event; where descriptors have run out, the sessions that wait for another message give theirs."""
+        if isinstance(event, AcceptFailed) and self._generation is not None:
+            self._generation.make_room()
+        self.emit(event)
 
     # ---- later ----
 
@@ -261,6 +267,8 @@ class DeliveryService(PostfixService):
         if self._listener is None:
             return succeed(None)
         listener, self._listener = self._listener, None
+        if self._generation is not None:
+            self._generation.keep_no_sessions()
         return listener.stop(GRACE_SECONDS)
 
 
@@ -273,7 +281,7 @@ class WorkerService(DeliveryService):
         for number, path in enumerate(self.socket_paths(settings)[: self._options["worker"]]):
             inherited = socket.socket(fileno=FIRST_SOCKET_FD + number)
             factory = listener if number == 0 else self._handoff(path, listener, owner)
-            acceptor = Acceptor(reactor, reactor, inherited, factory, self.emit, path)
+            acceptor = Acceptor(reactor, reactor, inherited, factory, self.emit_of_listening, path)
             acceptor.start()
             listener.brought_by(acceptor)
 
