@@ -7,7 +7,11 @@ Sources: RFC 6698 section 2.1; RFC 7671 sections 5 and 9; RFC 7672 section 3.1; 
 
 from collections.abc import Iterable
 
-from twisted_mta.tls.certificates import Certificate, CertificateError, public_key_of, read_certificate
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import crypto
+
+from twisted_mta.tls.certificates import Certificate, CertificateError, is_public_key, read_certificate
 from twisted_mta.tls.digests import FULL, PRIVATE_USE, Digest, RecordDigests
 from twisted_mta.tls.policy import Association
 
@@ -28,31 +32,37 @@ def is_usable(association: Association, digests: RecordDigests, fingerprint: Dig
     if association.usage not in (ANCHOR, LEAF) or association.selector not in (CERTIFICATE, KEY):
         return False
     if association.matching_type == FULL:
-        if association.selector == KEY:
-            return public_key_of(association.data) is not None
-        return _is_certificate(association.data)
+        return _is_key(association.data) if association.selector == KEY else _is_certificate(association.data)
     digest = _digest_of_type(association.matching_type, digests, fingerprint)
     return digest is not None and len(association.data) == digest.size
 
 
 def best_of(associations: Iterable[Association], digests: RecordDigests) -> tuple[Association, ...]:
-    """Leave out digests where there are better ones for the same usage and selector (RFC 7671 section 9), and order the rest.
+    """Leave out digests where there are better ones for the same usage and selector (RFC 7671 section 9).
 
     Args:
         associations: usable ones.
         digests: those of TLSA records, best first.
+
+    Returns:
+        In the order in which they are tried: the server's own key and certificate first, digests before full data.
     """
     ranks = {matching_type: rank for rank, matching_type in enumerate(digests.by_type)}
+    kept = set(associations)
     best: dict[tuple[int, int], int] = {}
-    kept = sorted(set(associations))
     for each in kept:
         if each.matching_type in ranks:
-            slot = (each.usage, each.selector)
-            best[slot] = min(best.get(slot, len(ranks)), ranks[each.matching_type])
+            place = (each.usage, each.selector)
+            best[place] = min(best.get(place, len(ranks)), ranks[each.matching_type])
     return tuple(
-        each
-        for each in kept
-        if each.matching_type not in ranks or ranks[each.matching_type] == best[each.usage, each.selector]
+        sorted(
+            (
+                each
+                for each in kept
+                if each.matching_type not in ranks or ranks[each.matching_type] == best[each.usage, each.selector]
+            ),
+            key=lambda each: (-each.usage, -each.selector, each.matching_type == FULL, each),
+        )
     )
 
 
@@ -70,8 +80,20 @@ def _digest_of_type(matching_type: int, digests: RecordDigests, fingerprint: Dig
 
 
 def _is_certificate(der: bytes) -> bool:
+    """Whether both this package and OpenSSL take it for a certificate."""
     try:
         read_certificate(der)
-    except CertificateError:
+        crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+    except (CertificateError, crypto.Error):
+        return False
+    return True
+
+
+def _is_key(der: bytes) -> bool:
+    if not is_public_key(der):
+        return False
+    try:
+        serialization.load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
         return False
     return True

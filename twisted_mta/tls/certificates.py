@@ -17,6 +17,7 @@ _SEQUENCE, _OID, _OCTETS, _BOOLEAN, _BITS = 0x30, 0x06, 0x04, 0x01, 0x03
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
+_PSS_DIGEST = 0xA0
 
 _SUBJECT_ALT_NAME = bytes.fromhex("551d11")
 COMMON_NAME = bytes.fromhex("550403")
@@ -100,7 +101,7 @@ class Certificate:
         not_before: from when it is valid; None: that cannot be read.
         not_after: until when; None: that cannot be read.
         alternative_names: its subjectAltName; None: none.
-        signature_algorithm: the object identifier of how it was signed, its octets.
+        signature_algorithm: how it was signed, an AlgorithmIdentifier in DER.
     """
 
     der: bytes
@@ -139,19 +140,47 @@ def read_certificate(der: bytes) -> Certificate:
         _time(der, begins),
         _time(der, ends),
         _alternative_names(der, fields[6:]),
-        _algorithm_of(der, algorithm),
+        der[algorithm.at : algorithm.end],
     )
 
 
-def public_key_of(der: bytes) -> bytes | None:
-    """The key of a SubjectPublicKeyInfo if it is one with nothing behind it (RFC 5280 section 4.1); None: it is none."""
+def algorithm_of(identifier: bytes) -> bytes:
+    """The object identifier of an AlgorithmIdentifier in DER, its octets (RFC 5280 section 4.1.1.2).
+
+    Raises:
+        CertificateError: it is damaged.
+    """
+    kind = next(_inside(identifier), None)
+    if kind is None or kind.tag != _OID:
+        raise CertificateError("an algorithm has no identifier")
+    return identifier[kind.start : kind.end]
+
+
+def pss_digest(identifier: bytes) -> bytes:
+    """The object identifier of the digest of an RSASSA-PSS signature (RFC 4055 section 3.1); empty: the default.
+
+    Args:
+        identifier: an AlgorithmIdentifier in DER.
+
+    Raises:
+        CertificateError: it is damaged.
+    """
+    _, *parameters = _inside(identifier)
+    first = next(_elements(identifier, *parameters[0].inside), None) if parameters else None
+    if first is None or first.tag != _PSS_DIGEST:
+        return b""
+    return algorithm_of(identifier[first.start : first.end])
+
+
+def is_public_key(der: bytes) -> bool:
+    """Whether this is a SubjectPublicKeyInfo with nothing behind it (RFC 5280 section 4.1)."""
     try:
         (outer,) = _exactly(1, der, 0, len(der), _SEQUENCE)
         algorithm, key = _exactly(2, der, *outer.inside)
-        _algorithm_of(der, algorithm)
+        algorithm_of(der[algorithm.at : algorithm.end])
     except CertificateError:
-        return None
-    return der if key.tag == _BITS else None
+        return False
+    return key.tag == _BITS
 
 
 # ---- DER ----
@@ -192,6 +221,12 @@ def _element(der: bytes, at: int, limit: int) -> _Element:
     return _Element(tag, at, start, start + length)
 
 
+def _inside(der: bytes) -> Iterator[_Element]:
+    """What is in a sequence, with nothing behind it."""
+    (outer,) = _exactly(1, der, 0, len(der), _SEQUENCE)
+    return _elements(der, *outer.inside)
+
+
 def _exactly(number: int, der: bytes, at: int, end: int, tag: int | None = None) -> list[_Element]:
     found: list[_Element] = []
     for element in _elements(der, at, end):
@@ -201,13 +236,6 @@ def _exactly(number: int, der: bytes, at: int, end: int, tag: int | None = None)
     if len(found) != number or (tag is not None and any(element.tag != tag for element in found)):
         raise CertificateError("it is not built like a certificate")
     return found
-
-
-def _algorithm_of(der: bytes, element: _Element) -> bytes:
-    parts = list(_elements(der, *element.inside)) if element.tag == _SEQUENCE else []
-    if not parts or parts[0].tag != _OID:
-        raise CertificateError("an algorithm has no identifier")
-    return der[parts[0].start : parts[0].end]
 
 
 def _name(der: bytes, element: _Element) -> Name:

@@ -10,6 +10,8 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from OpenSSL import crypto
+
 from twisted_mta.model.tls_events import VerificationFailed
 from twisted_mta.tls.library import verification_error_text
 
@@ -18,6 +20,7 @@ class Code(enum.IntEnum):
     """The faults that this package finds itself, or tells in words of its own."""
 
     UNSPECIFIED = 1
+    ISSUER_MISSING = 2
     NOT_YET_VALID = 9
     EXPIRED = 10
     NOT_BEFORE_UNREADABLE = 13
@@ -38,6 +41,10 @@ class Code(enum.IntEnum):
     DIGEST_WEAK = 68
 
 
+FOUND_AFTER_NAMES = frozenset({4, 6, 7, 9, 10, 13, 14, 21, 32, 76, 77, 78})
+"""What OpenSSL finds when it looks at signatures and dates, which is after the names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is wrong.
@@ -51,6 +58,23 @@ class Fault:
     depth: int
     code: int
     issuer: str = "<unknown>"
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackEvent:
+    """One call of OpenSSL's verification callback, or what would be one.
+
+    Attributes:
+        depth: of the certificate that is concerned; 0: the server's own.
+        error: the number of what is wrong, or was found wrong before.
+        ok: whether nothing is wrong this time.
+        certificate: the one that is concerned.
+    """
+
+    depth: int
+    error: int
+    ok: bool
+    certificate: crypto.X509 | None = None
 
 
 def worst_of(faults: Iterable[Fault]) -> Fault | None:

@@ -8,6 +8,7 @@ Sources: the manual pages of OpenSSL named at the functions.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -17,10 +18,26 @@ from OpenSSL._util import ffi, lib
 
 _NEEDS = {
     "bits of ciphers": ("SSL_CIPHER_get_bits", "SSL_get_current_cipher"),
+    "chains of certificates": (
+        "X509_STORE_set_purpose",
+        "X509_PURPOSE_SSL_SERVER",
+        "X509_STORE_set_flags",
+        "X509_STORE_CTX_new",
+        "X509_STORE_CTX_init",
+        "X509_STORE_CTX_free",
+        "X509_STORE_CTX_get_error",
+        "X509_STORE_CTX_get_error_depth",
+        "X509_STORE_CTX_get1_chain",
+        "X509_verify_cert",
+        "sk_X509_new_null",
+        "sk_X509_push",
+        "sk_X509_num",
+        "sk_X509_value",
+        "sk_X509_free",
+    ),
     "channel bindings of TLS 1.2": ("SSL_get_extms_support",),
     "error numbers": ("ERR_get_error", "ERR_GET_REASON", "ERR_lib_error_string", "ERR_reason_error_string"),
     "key exchange groups": ("SSL_CTX_set1_curves_list", "OBJ_txt2nid"),
-    "purposes of certificates": ("X509_STORE_set_purpose", "X509_PURPOSE_SSL_SERVER"),
     "session cache": ("i2d_SSL_SESSION", "d2i_SSL_SESSION", "SSL_SESSION_free", "SSL_session_reused"),
     "shared authorities": ("SSL_CTX_get_cert_store", "SSL_CTX_set_cert_store", "X509_STORE_up_ref"),
     "signatures": ("SSL_CTX_set_msg_callback",),
@@ -253,12 +270,6 @@ CAN_SHARE_AUTHORITIES = "shared authorities" not in _MISSING
 """Whether `share_authorities` works."""
 
 
-def set_server_purpose(store: crypto.X509Store) -> None:
-    """Demand that certificates below a store's anchors may be those of servers (X509_STORE_set_purpose(3))."""
-    if "purposes of certificates" not in _MISSING:
-        lib.X509_STORE_set_purpose(store._store, lib.X509_PURPOSE_SSL_SERVER)
-
-
 # ---- certificates ----
 
 
@@ -279,6 +290,57 @@ def name_on_one_line(certificate: crypto.X509, *, issuer: bool = False) -> str:
 
 
 _LONGEST_ONE_LINE = 256
+
+CAN_BUILD_CHAINS = "chains of certificates" not in _MISSING
+"""Whether `build_chain` works."""
+
+_PARTIAL_CHAIN = 0x80000
+_NO_CHECK_TIME = 0x200000
+
+
+def build_chain(
+    leaf: crypto.X509, others: Sequence[crypto.X509], anchors: Sequence[crypto.X509]
+) -> tuple[int, int, list[crypto.X509]]:
+    """Build a chain up to the first anchor, and verify all of it but dates (X509_verify_cert(3)).
+
+    Args:
+        leaf: the certificate of a server.
+        others: what the chain may be built of.
+        anchors: what is trusted; it need not have signed itself.
+
+    Returns:
+        The first error and its depth, 0 and 0 if there is none; the chain as far as it was built, `leaf` first.
+    """
+    store = crypto.X509Store()
+    for anchor in anchors:
+        store.add_cert(anchor)
+    lib.X509_STORE_set_flags(store._store, _PARTIAL_CHAIN | _NO_CHECK_TIME)
+    lib.X509_STORE_set_purpose(store._store, lib.X509_PURPOSE_SSL_SERVER)
+    stack = ffi.gc(lib.sk_X509_new_null(), lib.sk_X509_free)
+    for other in others:
+        lib.sk_X509_push(stack, other._x509)  # `others` outlives the stack
+    context = ffi.gc(lib.X509_STORE_CTX_new(), lib.X509_STORE_CTX_free)
+    if lib.X509_STORE_CTX_init(context, store._store, leaf._x509, stack) != 1:
+        clear_errors()
+        return _UNSPECIFIED, 0, [leaf]
+    verified = lib.X509_verify_cert(context)
+    error, depth = lib.X509_STORE_CTX_get_error(context), lib.X509_STORE_CTX_get_error_depth(context)
+    clear_errors()
+    chain = _taken(lib.X509_STORE_CTX_get1_chain(context)) or [leaf]
+    return (0, 0, chain) if verified == 1 else (error or _UNSPECIFIED, depth, chain)
+
+
+_UNSPECIFIED = 1
+
+
+def _taken(stack: Any) -> list[crypto.X509]:
+    """The certificates of a stack that is ours; they stay when it goes."""
+    if stack == ffi.NULL:
+        return []
+    found = [crypto.X509._from_raw_x509_ptr(lib.sk_X509_value(stack, at)) for at in range(lib.sk_X509_num(stack))]
+    lib.sk_X509_free(stack)
+    return found
+
 
 # ---- sessions ----
 

@@ -12,7 +12,6 @@ Sources: RFC 5280 section 6; RFC 7671; RFC 7672; X509_verify_cert(3); postconf(5
 """
 
 import itertools
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,50 +19,27 @@ from OpenSSL import crypto
 
 from twisted_mta.model.events import Emit
 from twisted_mta.model.tls_events import (
+    AssociationMatched,
     CertificateExamined,
-    CertificateNameOdd,
-    PeerCertificateTold,
     PeerNameMatched,
     UntrustedSessionResumed,
 )
-from twisted_mta.tls.certificates import (
-    COMMON_NAME,
-    ORGANIZATION,
-    Certificate,
-    CertificateError,
-    Name,
-    read_certificate,
-)
+from twisted_mta.tls.anchors import Examination, examine
+from twisted_mta.tls.associations import LEAF
+from twisted_mta.tls.certificate_line import certificate_told
+from twisted_mta.tls.certificates import Certificate, CertificateError, read_certificate
 from twisted_mta.tls.demands import Demands
-from twisted_mta.tls.faults import Code, Fault, told, worst_of
-from twisted_mta.tls.fingerprints import fingerprint_of
+from twisted_mta.tls.faults import FOUND_AFTER_NAMES, CallbackEvent, Code, Fault, told, worst_of
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.library import name_on_one_line
 from twisted_mta.tls.loglevel import LogClass
 from twisted_mta.tls.names import Match, match_names
+from twisted_mta.tls.record_text import data_text, record_text
 from twisted_mta.tls.rules import VerificationRules
 
+__all__ = ["CallbackEvent", "Verdict", "judge", "judge_resumed", "tell_examined"]
+
 _TELLS_CERTIFICATE = LogClass.CERTMATCH | LogClass.VERBOSE | LogClass.PEERCERT
-
-_FOUND_AFTER_NAMES = frozenset({4, 6, 7, 9, 10, 13, 14, 21, 32, 76, 77, 78})
-"""What OpenSSL finds when it looks at signatures and dates, after the names."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackEvent:
-    """One call of OpenSSL's verification callback.
-
-    Attributes:
-        depth: of the certificate that is concerned; 0: the server's own.
-        error: the number of what is wrong, or was found wrong before.
-        ok: whether nothing is wrong this time.
-        certificate: the one that is concerned.
-    """
-
-    depth: int
-    error: int
-    ok: bool
-    certificate: crypto.X509 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +87,22 @@ def judge(
         return Verdict(demands.level, has_certificate=False, trusted=False, matched=False)
     tells_certificate = rules.wants(_TELLS_CERTIFICATE)
     leaf = _read(chain[0]) if tells_certificate or demands.references or demands.associations else None
-    finding = _finding(demands, leaf, events)
+    finding = _found(demands, leaf, chain, events, rules)
     fault = worst_of(finding.faults)
     matched = fault is None and demands.level.must_match
-    whose = _whose(leaf, finding.names.peername, demands.server, rules, emit) if tells_certificate and leaf else None
+    if finding.examination is not None and rules.wants(LogClass.VERBOSE):
+        for event in finding.events:
+            tell_examined(event, demands.server, emit)
+    peername = finding.names.peername
+    whose = (
+        certificate_told(leaf, peername, demands.server, rules.fingerprint_digest, emit)
+        if tells_certificate and leaf is not None
+        else None
+    )
     if fault is not None and demands.tells_why:
         emit(told(fault, demands.server))
-    if tells_certificate and matched and finding.names.peername:
-        emit(PeerNameMatched(demands.server, finding.names.peername))
+    if matched and tells_certificate:
+        _tell_match(demands, finding, emit)
     if whose is not None:
         emit(whose)
     return Verdict(demands.level, has_certificate=True, trusted=fault is None, matched=matched)
@@ -146,49 +130,84 @@ class _Finding:
     """What was found.
 
     Attributes:
-        faults: in the order in which OpenSSL finds them.
+        events: of OpenSSL's callback, those about names included.
         names: what the comparison of names gave.
+        examination: what associations gave; None: authorities decide.
+        forced: whether nothing that the server shows can do.
     """
 
-    faults: tuple[Fault, ...]
+    events: tuple[CallbackEvent, ...]
     names: Match
+    examination: Examination | None = None
+    forced: bool = False
+
+    @property
+    def faults(self) -> Iterator[Fault]:
+        """In the order in which OpenSSL finds them."""
+        if self.forced or not self.events:
+            yield Fault(0, Code.UNSPECIFIED)
+            return
+        for event in self.events:
+            if not event.ok:
+                yield Fault(event.depth, event.error, _issuer(event.certificate))
 
 
-_NO_NAMES = Match(names=True, address=True)
-_FORCED = Fault(0, Code.UNSPECIFIED)
+_ANY_NAME = Match(names=True, address=True)
 
 
-def _finding(demands: Demands, leaf: Certificate | None, events: Sequence[CallbackEvent]) -> _Finding:
-    names = _names(demands, leaf)
-    if demands.must_fail or demands.associations or not events:
-        return _Finding((_FORCED,), names)
-    early = sum(1 for _ in itertools.takewhile(_is_before_names, events))
-    faults = (*_faults_of(events[:early]), *_name_faults(names), *_faults_of(events[early:]))
-    return _Finding(faults, names)
+def _found(
+    demands: Demands,
+    leaf: Certificate | None,
+    chain: Sequence[bytes],
+    events: Sequence[CallbackEvent],
+    rules: VerificationRules,
+) -> _Finding:
+    if leaf is None and (demands.references or demands.associations):
+        return _Finding((), _ANY_NAME, forced=True)
+    names = match_names(leaf, demands.references) if leaf is not None and demands.references else _ANY_NAME
+    if demands.must_fail:
+        return _Finding((), names, forced=True)
+    if not demands.associations or leaf is None:
+        return _Finding(_with_names(events, names), names)
+    examination = examine(demands.associations, leaf, chain[1:], rules)
+    if not demands.names_of_leaf and not examination.built_chain:
+        return _Finding(examination.events, _ANY_NAME, examination)
+    return _Finding(_with_names(examination.events, names), names, examination)
 
 
-def _is_before_names(event: CallbackEvent) -> bool:
-    return not event.ok and event.error not in _FOUND_AFTER_NAMES
+def _with_names(events: Sequence[CallbackEvent], names: Match) -> tuple[CallbackEvent, ...]:
+    """Put in what is wrong with the names, at the place where OpenSSL would find it."""
+    if names.names and names.address:
+        return tuple(events)
+    early = tuple(itertools.takewhile(lambda event: not event.ok and event.error not in FOUND_AFTER_NAMES, events))
+    leaf = next((event.certificate for event in events if event.depth == 0), None)
+    wrong = [(names.names, Code.NAME_MISMATCH), (names.address, Code.ADDRESS_MISMATCH)]
+    return (*early, *(CallbackEvent(0, code, False, leaf) for fine, code in wrong if not fine), *events[len(early) :])
 
 
-def _faults_of(events: Sequence[CallbackEvent]) -> Iterator[Fault]:
-    for event in events:
-        if not event.ok:
-            issuer = name_on_one_line(event.certificate, issuer=True) if event.certificate else "<unknown>"
-            yield Fault(event.depth, event.error, issuer)
+def _issuer(certificate: crypto.X509 | None) -> str:
+    return name_on_one_line(certificate, issuer=True) if certificate is not None else "<unknown>"
 
 
-def _names(demands: Demands, leaf: Certificate | None) -> Match:
-    if leaf is None:
-        return Match(names=not demands.references.names, address=not demands.references.address)
-    return match_names(leaf, demands.references) if demands.references else _NO_NAMES
+def _tell_match(demands: Demands, finding: _Finding, emit: Emit) -> None:
+    if finding.names.peername:
+        emit(PeerNameMatched(demands.server, finding.names.peername))
+    if finding.examination is not None and finding.examination.match is not None:
+        emit(AssociationMatched(demands.server, _match_text(demands.level, finding.examination)))
 
 
-def _name_faults(names: Match) -> Iterator[Fault]:
-    if not names.names:
-        yield Fault(0, Code.NAME_MISMATCH)
-    if not names.address:
-        yield Fault(0, Code.ADDRESS_MISMATCH)
+def _match_text(level: Level, examination: Examination) -> str:
+    match, depth = examination.match, examination.depth
+    assert match is not None
+    if level is Level.FINGERPRINT:
+        return f"fingerprint: {data_text(match.data)}"
+    if level.needs_authority:
+        return f"trust anchor at depth {depth}"
+    if match.usage == LEAF:
+        what = "EE certificate"
+    else:
+        what = "TA public key verified certificate" if examination.by_key else "TA certificate"
+    return f"DANE {what} at depth {depth}: {record_text(match)}"
 
 
 def _read(der: bytes) -> Certificate | None:
@@ -196,46 +215,3 @@ def _read(der: bytes) -> Certificate | None:
         return read_certificate(der)
     except CertificateError:
         return None
-
-
-# ---- whose certificate it is ----
-
-_LONGEST_NAME_SHOWN = 255
-
-
-def _whose(leaf: Certificate, peername: str, server: str, rules: VerificationRules, emit: Emit) -> PeerCertificateTold:
-    digest = rules.fingerprint_digest
-    subject = _shown_name(leaf.subject, (COMMON_NAME,), "subject CN", server, emit)
-    issuer = _shown_name(leaf.issuer, (COMMON_NAME, ORGANIZATION), "issuer CN", server, emit)
-    return PeerCertificateTold(
-        server,
-        subject or peername,
-        issuer,
-        fingerprint_of(leaf.der, digest),
-        fingerprint_of(leaf.public_key, digest),
-    )
-
-
-def _shown_name(name: Name, kinds: tuple[bytes, ...], what: str, server: str, emit: Emit) -> str:
-    """The first attribute of the first kind that there is, if it is fit for a line."""
-    for kind in kinds:
-        for attribute in name:
-            if attribute.kind == kind:
-                text, problem = _fit_to_show(attribute.text, what)
-                if problem:
-                    emit(CertificateNameOdd(server, problem))
-                return text
-    return ""
-
-
-def _fit_to_show(text: str | None, what: str) -> tuple[str, str]:
-    if text is None:
-        return "", f"error decoding peer {what} of ASN.1 string"
-    octets = len(text.encode("utf-8", "surrogatepass"))
-    if octets > _LONGEST_NAME_SHOWN:
-        return "", f"peer {what} too long: {octets}"
-    if "\0" in text:
-        return "", f"NULL character in peer {what}"
-    if any(unicodedata.category(character) == "Cc" for character in text):
-        return "", f"non-printable content in peer {what}"
-    return text, ""
