@@ -1,0 +1,1 @@
+"""Tests of OAuth2 tokens: accounts, files, requests over HTTP, and what provides tokens."""
