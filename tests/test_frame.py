@@ -19,6 +19,46 @@ MANUAL_PAGE_RFCS = (
 )
 """Those that smtp(8) and lmtp(8) name."""
 
+SECTION = r"(?:[0-9]+|[A-F](?![A-Za-z]))(?:\.[0-9]+)*"
+
+CITATION = re.compile(
+    rf"\bRFC ?(\d{{3,5}})\b(?:,? (?:sections?|appendix) ({SECTION}(?:(?:, and |, | and | to | or ){SECTION})*)"
+    r"| (\d+(?:\.\d+)+))"
+)
+"""``RFC 5321 section 4.2.1``, ``RFC 5321 sections 4.2 and 4.5.3``, ``RFC 5321 4.2.1``."""
+
+
+def sections() -> dict[str, set[str]]:
+    """The sections that RFCs have, by number of the RFC."""
+    known: dict[str, set[str]] = {}
+    for line in (ROOT / "docs/reference/rfc-sections.txt").read_text("utf-8").splitlines():
+        number, colon, listed = line.partition(":")
+        if number.isdigit() and colon:
+            known[number] = {section for words in listed.split() for section in counted(*words.partition("-")[::2])}
+    return known
+
+
+def counted(first: str, last: str) -> list[str]:
+    """All sections from the first one to the last one, which differ in their last part."""
+    if not last:
+        return [first]
+    outer, dot, begin = first.rpartition(".")
+    end = last.rpartition(".")[2]
+    if begin.isdigit():
+        return [f"{outer}{dot}{number}" for number in range(int(begin), int(end) + 1)]
+    return [chr(letter) for letter in range(ord(begin), ord(end) + 1)]
+
+
+def cited_sections(text: str) -> list[tuple[str, str]]:
+    """The RFC and the section of each citation in a program, comments and line breaks aside."""
+    flat = re.sub(r"\s*\n\s*(?:# ?)?", " ", text)
+    return [
+        (match[1], section)
+        for match in CITATION.finditer(flat)
+        for section in re.findall(SECTION, match[2] or match[3])
+    ]
+
+
 NOT_UNIT_TESTS = {"tests.interop", "tests.scenarios"}
 """Test packages that have a tox environment of their own."""
 
@@ -35,6 +75,42 @@ class FrameTests(SynchronousTestCase):
             cited = re.findall(r"\bRFC ?(\d{3,5})\b", path.read_text("utf-8"))
             citing |= dict.fromkeys(cited, str(path.relative_to(ROOT)))
         self.assertEqual({number: path for number, path in citing.items() if number not in listed}, {})
+
+    def test_cited_sections_exist(self) -> None:
+        """Every section of an RFC that code cites is one that the RFC has (docs/reference/rfc-sections.txt)."""
+        known = sections()
+        wrong = [
+            f"{path.relative_to(ROOT)}: RFC {number} section {section}"
+            for folder in CODE
+            for path in (ROOT / folder).rglob("*.py")
+            for number, section in cited_sections(path.read_text("utf-8"))
+            if section not in known.get(number, ())
+        ]
+        self.assertEqual(wrong, [], "look them up, and add them to docs/reference/rfc-sections.txt if they exist")
+
+    def test_sections_are_recognized(self) -> None:
+        """The forms of citations; a number that is none is left alone."""
+        rfc = "RFC"
+        for text, expected in {
+            "5321 section 4.2.1)": ["4.2.1"],
+            "5321 sections 4.2, 4.5.3 and\n    # 5.1; postconf(5)": ["4.2", "4.5.3", "5.1"],
+            "5321 4.1.1.4.": ["4.1.1.4"],
+            "5321 appendix D.1": ["D.1"],
+            "5321 2 of them": [],
+            "5321 section 4 and RFC 1": ["4"],
+            "5321, section 4": ["4"],
+        }.items():
+            self.assertEqual(cited_sections(f"{rfc} {text}"), [("5321", section) for section in expected], text)
+        self.assertEqual(counted("4.9", "4.11"), ["4.9", "4.10", "4.11"])
+        self.assertEqual(counted("A", "C"), ["A", "B", "C"])
+        self.assertEqual(counted("D.1", ""), ["D.1"])
+        self.assertNotIn("4.6", sections()["5321"])
+
+    def test_sections_belong_to_listed_rfcs(self) -> None:
+        """What has sections has a row in docs/reference/rfcs.md as soon as it is cited; the list is sorted, each RFC once."""
+        lines = (ROOT / "docs/reference/rfc-sections.txt").read_text("utf-8").splitlines()
+        numbers = [int(line.partition(":")[0]) for line in lines if line[:1].isdigit()]
+        self.assertEqual(numbers, sorted(set(numbers)))
 
     def test_rfcs_of_the_manual_page_are_listed(self) -> None:
         """Who comes from smtp(8) finds every RFC that is named there."""
