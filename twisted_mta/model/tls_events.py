@@ -319,6 +319,8 @@ class SessionCacheAsked(Event):
 class SessionForgotten(Event):
     """A session is not kept any longer, since a handshake failed (smtp_tls_loglevel: cache)."""
 
+    key: str
+
 
 @dataclass(frozen=True, slots=True)
 class SessionReused(Event):

@@ -73,7 +73,7 @@ TLS_TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
     tls_events.TlsStartProblem: (_WARNING, "{server}: {problem}"),
     tls_events.HandshakeFailed: (_INFO, "SSL_connect error to {relay}: {problem}"),
     tls_events.SessionCacheAsked: (_INFO, "{doing} {cache} cache"),
-    tls_events.SessionForgotten: (_INFO, "remove session ID from client cache"),
+    tls_events.SessionForgotten: (_INFO, "remove session {key} from client cache"),
     tls_events.SessionReused: (_INFO, "{server}: Reusing old session"),
     tls_events.TlsStep: (_INFO, "SSL_connect:{state}"),
     tls_events.TlsAlert: (_INFO, "SSL3 alert {direction}:{severity}:{description}"),

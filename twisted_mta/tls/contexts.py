@@ -113,13 +113,15 @@ class Contexts:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_options(self._options | limits.off)
         remarks = _limit_versions(context, limits)
+        # Our own certificates were chosen by somebody who knows them: the level is for the server's.
+        context.set_cipher_list(b"ALL:@SECLEVEL=0")
+        self._prepare(context)
         try:
             context.set_cipher_list(with_security_level(ciphers, must_match=must_match).encode("utf-8", "replace"))
         except SSL.Error as error:
             raise ShapeError(f'error setting cipher grade: "{grade}"', errors_of(error)) from error
         if self._groups:
             set_groups(context, self._groups)
-        self._prepare(context)
         return Shape(context, ciphers, remarks)
 
 

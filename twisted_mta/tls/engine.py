@@ -4,6 +4,8 @@ Flow: assembly.py makes one from the settings; session/ asks it for a Handshake 
 Sources: TLS_README; postconf(5) for the parameters named in `TlsEngine.from_settings`; RFC 6066 section 3 (SNI).
 """
 
+import functools
+
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IReactorTime
 
@@ -11,8 +13,8 @@ from twisted_mta.config.settings import Settings
 from twisted_mta.model.events import Emit
 from twisted_mta.model.tls_events import (
     CipherListChosen,
+    RawPublicKeysUnsupported,
     ServerNameSent,
-    SessionCacheAsked,
     TlsEngineStarted,
     TlsLibraryLacks,
     TlsSetUp,
@@ -21,14 +23,18 @@ from twisted_mta.model.tls_events import (
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.tls.authorities import Authorities, AuthoritiesError
 from twisted_mta.tls.ciphers import cipher_lists
+from twisted_mta.tls.client_certificates import ClientCertificates, ClientCertificatesError
 from twisted_mta.tls.contexts import Contexts, Shape, ShapeError
+from twisted_mta.tls.debug import dumping_connection, tell_steps
+from twisted_mta.tls.demands import Demands, demands_of
 from twisted_mta.tls.groups import usable_groups
 from twisted_mta.tls.handshake import Handshake, Shared
-from twisted_mta.tls.library import Connection, clear_errors, load_session, missing, note_signatures
+from twisted_mta.tls.library import Connection, clear_errors, missing, note_signatures
 from twisted_mta.tls.loglevel import LogClass, parse_loglevel
 from twisted_mta.tls.options import option_bits
 from twisted_mta.tls.policy import TlsPolicy
-from twisted_mta.tls.session_cache import SessionCache
+from twisted_mta.tls.rules import VerificationRules
+from twisted_mta.tls.session_cache import SessionCache, SessionKey
 from twisted_mta.tls.telling import tell_library_errors
 
 __all__ = ["Handshake", "TlsEngine", "TlsStartError"]
@@ -48,17 +54,19 @@ class TlsEngine:
         fast_shutdown: whether the server's farewell is not waited for (tls_fast_shutdown_enable).
     """
 
-    def __init__(self, contexts: Contexts, shared: Shared, *, fast_shutdown: bool = True) -> None:
+    def __init__(self, contexts: Contexts, shared: Shared, service: str, *, fast_shutdown: bool = True) -> None:
         """Take what was made ready.
 
         Args:
             contexts: for each shape of policy.
             shared: what all handshakes have in common.
+            service: our name, for the keys of sessions.
             fast_shutdown: whether the server's farewell is not waited for.
         """
         self.fast_shutdown = fast_shutdown
         self._contexts = contexts
         self._shared = shared
+        self._service = service
 
     @classmethod
     def from_settings(cls, settings: Settings, emit: Emit, clock: IReactorTime) -> "TlsEngine | None":
@@ -72,35 +80,35 @@ class TlsEngine:
         Returns:
             The engine; None: there can be no TLS with these settings, which has been told.
         """
-        classes = parse_loglevel(settings.smtp_tls_loglevel, emit, settings.parameter_name("smtp_tls_loglevel"))
+        loglevel = settings.parameter_name("smtp_tls_loglevel")
+        classes = parse_loglevel(settings.smtp_tls_loglevel, emit, loglevel)
         if classes & LogClass.VERBOSE:
             emit(TlsEngineStarted())
-        if lacking := missing():
-            emit(TlsLibraryLacks(", ".join(lacking)))
+        rules = VerificationRules.from_settings(settings, classes, emit)
+        if rules is None:
+            return None
         try:
             authorities = Authorities.from_settings(settings, emit)
-        except AuthoritiesError:
+            certificates = ClientCertificates.from_settings(settings, emit)
+        except (AuthoritiesError, ClientCertificatesError):
             return None
+        _tell_limits(settings, emit)
         cache = SessionCache.from_settings(settings, clock)
-        depth = settings.smtp_tls_scert_verifydepth + 1
-
-        def prepare(context: SSL.Context) -> None:
-            authorities.trusted_by(context)
-            context.set_verify(SSL.VERIFY_NONE, _certificate_seen)
-            context.set_verify_depth(depth)
-            if classes & LogClass.SUMMARY:
-                note_signatures(context)
-            if cache is not None:
-                context.set_timeout(2 * int(cache.lifetime_seconds))
-
         contexts = Contexts(
             cipher_lists(settings),
             usable_groups((*settings.tls_eecdh_auto_curves, *settings.tls_ffdhe_auto_groups), emit),
-            option_bits(settings.tls_disable_workarounds, settings.tls_ssl_options, emit),
-            prepare,
+            option_bits(settings, emit),
+            functools.partial(_prepare, rules, authorities, certificates, cache, emit),
         )
-        shared = Shared(classes, cache, settings.protocol, 0, emit)
-        return cls(contexts, shared, fast_shutdown=settings.tls_fast_shutdown_enable)
+        shared = Shared(
+            rules,
+            cache,
+            settings.protocol,
+            certificates.rsa_bits,
+            dumping_connection(classes, emit),
+            emit,
+        )
+        return cls(contexts, shared, settings.service_name, fast_shutdown=settings.tls_fast_shutdown_enable)
 
     async def begin(self, policy: TlsPolicy, peer: Peer, ehlo_name: str) -> Handshake:
         """Prepare a handshake.
@@ -116,57 +124,88 @@ class TlsEngine:
         Raises:
             TlsStartError: a setting is wrong, which has been told.
         """
-        shared, server = self._shared, peer.relay.lower()
-        verbose = shared.classes & LogClass.VERBOSE
+        shared = self._shared
+        verbose = shared.rules.wants(LogClass.VERBOSE)
         if verbose:
-            shared.emit(TlsSetUp(server))
-        shape = self._shape(policy, server)
-        if verbose:
-            shared.emit(CipherListChosen(server, shape.ciphers))
-        handshake = Handshake(
-            shared, policy, peer, server, (peer.relay, peer.nexthop, ehlo_name, policy), shape.context
-        )
-        if policy.servername:
-            self._ask_for(policy.servername, handshake)
-        if shared.cache is not None:
-            self._take_up(handshake, shared.cache)
+            shared.emit(TlsSetUp(peer.relay.lower()))
+        demands = demands_of(policy, peer, shared.rules, shared.emit)
+        shape = self._shape(policy, demands, verbose=verbose)
+        name = self._name_to_ask_for(policy, demands.server)
+        key = self._key(policy, demands, peer, ehlo_name) if shared.cache is not None else None
+        handshake = Handshake(shared, demands, peer, key, shape.context)
+        if name:
+            handshake.connection.set_tlsext_host_name(name)
+            clear_errors()  # a name with odd octets is not sent, and nobody says so
+        handshake.take_up_session()
         return handshake
 
-    def _shape(self, policy: TlsPolicy, server: str) -> Shape:
-        emit = self._shared.emit
+    def _shape(self, policy: TlsPolicy, demands: Demands, *, verbose: bool) -> Shape:
+        emit, server = self._shared.emit, demands.server
         try:
-            shape = self._contexts.shape(policy.level, policy.protocols, policy.grade, policy.exclusions)
+            shape = self._contexts.shape(demands.level, policy.protocols, policy.grade, policy.exclusions)
         except ShapeError as error:
             emit(TlsStartProblem(server, error.problem))
             tell_library_errors(error.errors, emit)
             raise TlsStartError(error.problem) from error
+        if verbose:
+            emit(CipherListChosen(server, shape.ciphers))
         for remark in shape.remarks:
             emit(TlsStartProblem(server, remark))
         return shape
 
-    def _ask_for(self, name: str, handshake: Handshake) -> None:
-        """Name the server that we mean (SNI)."""
-        emit, server = self._shared.emit, handshake.server
+    def _key(self, policy: TlsPolicy, demands: Demands, peer: Peer, ehlo_name: str) -> SessionKey:
+        terms = (
+            peer.relay,
+            ehlo_name,
+            policy.protocols,
+            policy.grade,
+            policy.exclusions,
+            policy.enable_rpk,
+            policy.servername,
+            demands,
+        )
+        return SessionKey(self._service, peer.nexthop, peer.host, peer.address, terms)
+
+    def _name_to_ask_for(self, policy: TlsPolicy, server: str) -> bytes:
+        """The name of the server that we mean (RFC 6066 section 3); empty: none."""
+        emit, name = self._shared.emit, policy.servername
         octets = name.encode("utf-8", "surrogateescape")
         if len(octets) > LONGEST_SERVER_NAME:
             emit(TlsStartProblem(server, f"ignoring too long SNI hostname: {name}"))
-            raise TlsStartError("name too long")
-        handshake.connection.set_tlsext_host_name(octets)
-        clear_errors()  # a name with odd octets is not sent, and nobody says so
-        if self._shared.classes & LogClass.SSL_DEBUG:
+            raise TlsStartError("the name to ask for is too long")
+        if octets and self._shared.rules.wants(LogClass.SSL_DEBUG):
             emit(ServerNameSent(server, name))
+        return octets
 
-    def _take_up(self, handshake: Handshake, cache: SessionCache) -> None:
-        """Give a handshake the session of an earlier one, if there is one."""
-        telling = bool(self._shared.classes & LogClass.CACHE)
-        if telling:
-            self._shared.emit(SessionCacheAsked("looking for session ID in", self._shared.cache_name))
-        kept = cache.find(handshake.key)
-        if kept is None or not load_session(handshake.connection, kept.der):
-            return
-        handshake.take_up(kept)
-        if telling:
-            self._shared.emit(SessionCacheAsked("reloaded session ID from", self._shared.cache_name))
+
+def _tell_limits(settings: Settings, emit: Emit) -> None:
+    """Tell what is asked for and cannot be had from the libraries."""
+    if lacking := missing():
+        emit(TlsLibraryLacks(", ".join(lacking)))
+    if settings.smtp_tls_enable_rpk:
+        emit(RawPublicKeysUnsupported(settings.parameter_name("smtp_tls_enable_rpk")))
+
+
+def _prepare(
+    rules: VerificationRules,
+    authorities: Authorities,
+    certificates: ClientCertificates,
+    cache: SessionCache | None,
+    emit: Emit,
+    context: SSL.Context,
+) -> None:
+    """Do for a context, not yet used, what is the same for all."""
+    authorities.trusted_by(context)
+    certificates.put_into(context)
+    context.set_verify(SSL.VERIFY_NONE, _certificate_seen)
+    # One more than is allowed, so that a chain that is too long is told as such.
+    context.set_verify_depth(rules.depth_limit + 1)
+    if rules.wants(LogClass.SUMMARY):
+        note_signatures(context)
+    if rules.wants(LogClass.SSL_DEBUG):
+        tell_steps(context, emit)
+    if cache is not None:
+        context.set_timeout(2 * int(cache.lifetime_seconds))
 
 
 def _certificate_seen(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:

@@ -5,8 +5,8 @@ Sources: RFC 8446; RFC 5929 and RFC 9266 for channel bindings; the lines of smtp
 """
 
 import os
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from OpenSSL import SSL, crypto
 
@@ -14,14 +14,26 @@ from twisted_mta.model.events import Emit
 from twisted_mta.model.tls_events import HandshakeFailed, SessionCacheAsked, SessionForgotten, SessionReused
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.tls.bindings import channel_binding
+from twisted_mta.tls.demands import Demands
 from twisted_mta.tls.details import details_of
-from twisted_mta.tls.library import Connection, cipher_bits, dump_session, errors_of, was_resumed
+from twisted_mta.tls.faults import CallbackEvent
+from twisted_mta.tls.library import (
+    Connection,
+    chain_of,
+    cipher_bits,
+    dump_session,
+    errors_of,
+    leaf_of,
+    load_session,
+    was_resumed,
+)
 from twisted_mta.tls.loglevel import LogClass
-from twisted_mta.tls.policy import TlsPolicy
-from twisted_mta.tls.session_cache import KeptSession, SessionCache, can_be_resumed
+from twisted_mta.tls.rules import VerificationRules
+from twisted_mta.tls.session_cache import KeptSession, SessionCache, SessionKey, can_be_resumed
 from twisted_mta.tls.state import TlsState
 from twisted_mta.tls.summary import summary_of
 from twisted_mta.tls.telling import tell_library_errors
+from twisted_mta.tls.verification import Verdict, judge, judge_resumed, tell_examined
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +41,19 @@ class Shared:
     """What the handshakes of an engine share.
 
     Attributes:
-        classes: of lines that are wanted.
+        rules: of verification; with the classes of lines that are wanted.
         cache: sessions to be taken up; None: none are.
         cache_name: smtp or lmtp.
         own_rsa_bits: size of our RSA key; 0: there is none.
+        connection: makes a connection with a context, for a handshake.
         emit: takes events.
     """
 
-    classes: LogClass
+    rules: VerificationRules
     cache: SessionCache | None
     cache_name: str
     own_rsa_bits: int
+    connection: Callable[[SSL.Context, object], Connection]
     emit: Emit
 
 
@@ -48,53 +62,55 @@ class Handshake:
 
     Attributes:
         connection: over memory, in connect state; whoever has the network drives it.
-        key: of its session in the cache.
-        server: its name for the log.
         state: what came of it; None: that is not known yet, or it has failed.
     """
 
     __slots__ = (
+        "_demands",
         "_events",
         "_kept",
-        "_peer",
-        "_policy",
-        "_resumable",
+        "_key",
+        "_last_session",
+        "_relay",
         "_shared",
+        "_verdict",
         "connection",
-        "key",
-        "server",
         "state",
     )
 
     def __init__(
-        self, shared: Shared, policy: TlsPolicy, peer: Peer, server: str, key: Hashable, context: SSL.Context
+        self, shared: Shared, demands: Demands, peer: Peer, key: SessionKey | None, context: SSL.Context
     ) -> None:
         """Prepare.
 
         Args:
             shared: with the other handshakes of the engine.
-            policy: what is demanded.
+            demands: what the server has to show.
             peer: the server.
-            server: its name for the log.
-            key: of its session in the cache.
+            key: of its session in the cache; None: there is no cache.
             context: shapes the connection.
         """
         self._shared = shared
-        self._policy = policy
-        self._peer = peer
-        self.key = key
+        self._demands = demands
+        self._relay = peer.relay
+        self._key = key
         self._kept: KeptSession | None = None
-        self._resumable = False
-        self._events: list[tuple[int, int, bool]] = []
-        self.server = server
+        self._last_session: bytes | None = None
+        self._events: list[CallbackEvent] = []
+        self._verdict: Verdict | None = None
         self.state: TlsState | None = None
-        self.connection = Connection(context, self)
+        self.connection = shared.connection(context, self)
 
     # ---- how it goes ----
 
     def certificate_seen(self, certificate: crypto.X509, error: int, depth: int, ok: bool) -> None:
         """The library looked at a certificate of the chain; the handshake goes on, whatever is wrong with it."""
-        self._events.append((depth, error, ok))
+        if self._demands.associations:
+            return  # the certificates are looked at anew when all is over, and told then
+        event = CallbackEvent(depth, error, ok, certificate)
+        self._events.append(event)
+        if self._wants(LogClass.VERBOSE):
+            tell_examined(event, self._demands.server, self._shared.emit)
 
     def completed(self) -> TlsState:
         """Judge the server, and tell it; the library has shaken hands.
@@ -102,39 +118,41 @@ class Handshake:
         Returns:
             What came of it.
         """
-        resumed = was_resumed(self.connection)
-        state = self._taken_up() if resumed and self._kept else self._judged()
-        self.state = state = self._with_details(state, resumed=resumed)
+        self.connection.is_shaken = True
+        resumed = self._kept is not None and was_resumed(self.connection)
+        self._verdict = verdict = self._taken_up(self._kept) if self._kept and resumed else self._judged()
         self._events.clear()
-        if self._shared.classes & LogClass.SUMMARY:
-            self._shared.emit(summary_of(state, self._peer.relay))
+        self.state = state = self._state(verdict, resumed=resumed)
+        if self._wants(LogClass.SUMMARY):
+            self._shared.emit(summary_of(state, self._relay))
         self._keep_session()
         return state
 
-    def _taken_up(self) -> TlsState:
-        assert self._kept is not None
-        if self._shared.classes & LogClass.CACHE:
-            self._shared.emit(SessionReused(self.server))
-        return self._kept.state
+    def _judged(self) -> Verdict:
+        leaf = leaf_of(self.connection)
+        chain = chain_of(self.connection) if self._demands.associations else [leaf] if leaf else []
+        return judge(self._demands, chain, self._events, self._shared.rules, self._shared.emit)
 
-    def _judged(self) -> TlsState:
-        found = bool(self.connection.get_peer_certificate())
-        trusted = found and all(ok for _, _, ok in self._events)
-        return TlsState(self._policy.level, "", "", 0, 0, found, trusted, matched=False, secured=False)
+    def _taken_up(self, kept: KeptSession) -> Verdict:
+        if self._wants(LogClass.CACHE):
+            self._shared.emit(SessionReused(self._demands.server))
+        return judge_resumed(kept.verdict, self._demands, self._shared.emit)
 
-    def _with_details(self, state: TlsState, *, resumed: bool) -> TlsState:
-        connection, details = self.connection, ""
-        if self._shared.classes & LogClass.SUMMARY:
-            details = details_of(connection, resumed=resumed, own_rsa_bits=self._shared.own_rsa_bits)
-        used_bits, cipher_bits_ = cipher_bits(connection)
-        return replace(
-            state,
-            protocol=connection.get_protocol_version_name(),
-            cipher=connection.get_cipher_name() or "",
-            used_bits=used_bits,
-            cipher_bits=cipher_bits_,
-            resumed=resumed,
-            details=details,
+    def _state(self, verdict: Verdict, *, resumed: bool) -> TlsState:
+        connection = self.connection
+        used_bits, all_bits = cipher_bits(connection)
+        return TlsState(
+            verdict.level,
+            connection.get_protocol_version_name(),
+            connection.get_cipher_name() or "",
+            used_bits,
+            all_bits,
+            verdict.has_certificate,
+            verdict.trusted,
+            verdict.matched,
+            verdict.secured,
+            resumed,
+            details_of(connection, resumed=resumed, own_rsa_bits=self._shared.own_rsa_bits),
         )
 
     def failed(self, problem: SSL.Error | str) -> None:
@@ -143,45 +161,58 @@ class Handshake:
         Args:
             problem: what the library raised, or what became of the connection: ``lost connection``, or words of the system.
         """
-        emit = self._shared.emit
+        shared = self._shared
         words = problem if isinstance(problem, str) else _words_of(problem)
-        emit(HandshakeFailed(self._peer.relay, words or "-1"))
+        shared.emit(HandshakeFailed(self._relay, words or "-1"))
         if not words and isinstance(problem, SSL.Error):
-            tell_library_errors(errors_of(problem), emit)
-        if self._shared.cache is not None:
-            if self._shared.classes & LogClass.CACHE:
-                emit(SessionForgotten())
-            self._shared.cache.forget(self.key)
+            tell_library_errors(errors_of(problem), shared.emit)
+        if shared.cache is not None and self._key is not None:
+            if self._wants(LogClass.CACHE):
+                shared.emit(SessionForgotten(self._key.shown))
+            shared.cache.forget(self._key)
+
+    def _wants(self, classes: LogClass) -> bool:
+        return self._shared.rules.wants(classes)
 
     # ---- the session ----
 
-    def take_up(self, kept: KeptSession) -> None:
-        """Try to take up a session, which the connection has been given."""
-        self._kept = kept
+    def take_up_session(self) -> None:
+        """Ask the server to take an earlier session up, if there is one."""
+        cache, key = self._shared.cache, self._key
+        if cache is None or key is None:
+            return
+        self._tell_cache("looking for session {} in", key)
+        kept = cache.find(key)
+        if kept is not None and load_session(self.connection, kept.der):
+            self._kept, self._last_session = kept, kept.der
+            self._tell_cache("reloaded session {} from", key)
 
     def application_data_came(self) -> None:
-        """The server has spoken inside TLS: with TLS 1.3 its ticket has come by now (RFC 8446 section 4.6.1)."""
-        if not self._resumable:
-            self._keep_session()
+        """The server has spoken inside TLS: with TLS 1.3 its tickets have come by now (RFC 8446 section 4.6.1)."""
+        self._keep_session()
 
     def closed(self) -> None:
         """The connection is over."""
-        if self.state is not None and not self._resumable:
-            self._keep_session()
+        self._keep_session()
+        # The two hold each other, and OpenSSL's memory should not wait for the garbage collector.
+        self.connection.subject = None
 
     def _keep_session(self) -> None:
-        cache, state = self._shared.cache, self.state
-        if cache is None or state is None:
+        cache, key, verdict = self._shared.cache, self._key, self._verdict
+        if cache is None or key is None or verdict is None:
             return
         der = dump_session(self.connection)
-        if der is None or not can_be_resumed(der) or (self._kept is not None and der == self._kept.der):
+        if der is None or der == self._last_session or not can_be_resumed(der):
             return
-        self._resumable = True
-        if self._shared.classes & LogClass.CACHE:
-            self._shared.emit(SessionCacheAsked("save session ID to", self._shared.cache_name))
-        # A verdict does not grow younger by being taken up: it is made anew after the lifetime of the cache at the latest.
-        judged_at = self._kept.judged_at if self._kept is not None and state.resumed else cache.now
-        cache.keep(self.key, KeptSession(der, state, judged_at))
+        self._last_session = der
+        self._tell_cache("save session {} to", key)
+        # A verdict does not grow younger by being taken up: no later than the lifetime of the cache it is made anew.
+        judged_at = self._kept.judged_at if self._kept and self.state and self.state.resumed else cache.now
+        cache.keep(key, KeptSession(der, verdict, judged_at))
+
+    def _tell_cache(self, doing: str, key: SessionKey) -> None:
+        if self._wants(LogClass.CACHE):
+            self._shared.emit(SessionCacheAsked(doing.format(key.shown), self._shared.cache_name))
 
     # ---- the channel ----
 

@@ -135,6 +135,7 @@ class Connection(SSL.Connection):
         server_scheme: the signature scheme (RFC 8446 section 4.2.3) by which the server proved to have its key; None: it is
             not known. Only where its context was prepared by `note_signatures`.
         client_scheme: the same for us.
+        is_shaken: whether the handshake is over; whoever judges it says so.
     """
 
     def __init__(self, context: SSL.Context, subject: Any = None) -> None:
@@ -148,6 +149,7 @@ class Connection(SSL.Connection):
         self.subject = subject
         self.server_scheme: int | None = None
         self.client_scheme: int | None = None
+        self.is_shaken = False
         self.set_connect_state()
 
     def _raise_ssl_error(self, ssl: Any, result: int) -> None:
@@ -201,6 +203,11 @@ def cipher_bits(connection: SSL.Connection) -> tuple[int, int]:
     all_bits = ffi.new("int *")
     used = lib.SSL_CIPHER_get_bits(lib.SSL_get_current_cipher(connection._ssl), all_bits)
     return used, all_bits[0]
+
+
+def is_only_waiting(connection: SSL.Connection, result: int) -> bool:
+    """Whether what a call gave back only means that the other side's octets are waited for (SSL_get_error(3))."""
+    return lib.SSL_get_error(connection._ssl, result) in (lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE)
 
 
 def has_extended_master_secret(connection: SSL.Connection) -> bool:
@@ -271,6 +278,18 @@ CAN_SHARE_AUTHORITIES = "shared authorities" not in _MISSING
 
 
 # ---- certificates ----
+
+
+def leaf_of(connection: SSL.Connection) -> bytes | None:
+    """The server's own certificate, in DER; None: it has shown none."""
+    certificate = connection.get_peer_certificate()
+    return None if certificate is None else crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
+def chain_of(connection: SSL.Connection) -> list[bytes]:
+    """The server's certificates as it sent them, its own first, in DER; empty: it has shown none."""
+    chain = connection.get_peer_cert_chain() or []
+    return [crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain]
 
 
 def verification_error_text(code: int) -> str:

@@ -5,8 +5,9 @@ Sources: postconf(5) tls_disable_workarounds, tls_ssl_options; SSL_CTX_set_optio
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
+from twisted_mta.config.settings import Settings
 from twisted_mta.model.events import Emit
 from twisted_mta.model.tls_events import TlsOptionUnknown
 from twisted_mta.tls.library import OP_ALL
@@ -53,29 +54,31 @@ _NOT_FOR_EVERYBODY = OP_ALL | OFF_BITS | _CIPHER_SERVER_PREFERENCE | _IGNORE_UNE
 _ALWAYS = _IGNORE_UNEXPECTED_EOF | OPTIONS["NO_RENEGOTIATION"]
 
 
-def option_bits(disable_workarounds: Iterable[str], ssl_options: Iterable[str], emit: Emit) -> int:
+def option_bits(settings: Settings, emit: Emit) -> int:
     """All bits to be set.
 
     Args:
-        disable_workarounds: the words of tls_disable_workarounds.
-        ssl_options: the words of tls_ssl_options.
-        emit: told of words that there are not; the others still count.
+        settings: for tls_disable_workarounds and tls_ssl_options.
+        emit: told of words that mean nothing; the others still count.
     """
-    off = _mask(WORKAROUNDS, tuple(disable_workarounds), "tls_disable_workarounds", emit)
-    on = _mask(OPTIONS, tuple(ssl_options), "tls_ssl_options", emit)
-    return OP_ALL & ~off | on & ~_NOT_FOR_EVERYBODY | _ALWAYS
+    off = _mask(settings, "tls_disable_workarounds", settings.tls_disable_workarounds, WORKAROUNDS, emit)
+    if off is not None:
+        off |= _SAFARI  # its fault has no name, but is one that is disabled with the others
+    on = _mask(settings, "tls_ssl_options", settings.tls_ssl_options, OPTIONS, emit)
+    return OP_ALL & ~(off or 0) | (on or 0) & ~_NOT_FOR_EVERYBODY | _ALWAYS
 
 
-def _mask(bits: Mapping[str, int], words: tuple[str, ...], parameter: str, emit: Emit) -> int:
+def _mask(
+    settings: Settings, parameter: str, words: tuple[str, ...], bits: Mapping[str, int], emit: Emit
+) -> int | None:
+    """The bits that a parameter names; None: it is empty."""
     mask = 0
     for word in words:
         bit = bits.get(word.upper())
         if bit is None and re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", word):
             bit = int(word, 16)
         if bit is None:
-            emit(TlsOptionUnknown(parameter, word, " ".join(words)))
-            continue
-        mask |= bit
-    if words and bits is WORKAROUNDS:
-        mask |= _SAFARI  # Safari's fault counts as one of those that were disabled by name
-    return mask
+            emit(TlsOptionUnknown(parameter, word, settings.expanded(parameter) or ""))
+        else:
+            mask |= bit
+    return mask if words else None

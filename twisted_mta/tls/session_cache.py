@@ -8,6 +8,8 @@ Flow: tls/engine.py finds a session before a handshake, tls/handshake.py keeps o
 Sources: postconf(5) smtp_tls_session_cache_database, smtp_tls_session_cache_timeout; RFC 5077; RFC 8446 sections 2.2 and 4.6.1.
 """
 
+import base64
+import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_mta.config.settings import Settings
 from twisted_mta.tls.library import CAN_KEEP_SESSIONS
-from twisted_mta.tls.state import TlsState
+from twisted_mta.tls.verification import Verdict
 
 MOST_SESSIONS = 2000
 """So many are kept, of one to two KiB each; then the one that was used longest ago goes."""
@@ -29,17 +31,43 @@ LONGEST_SESSION = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class SessionKey:
+    """What a session may be taken up for: the same server, asked for in the same way, with the same demands.
+
+    Attributes:
+        service: our name.
+        nexthop: the destination.
+        host: the server's name.
+        address: its address.
+        terms: all else that the verdict and the session depend on.
+    """
+
+    service: str
+    nexthop: str
+    host: str
+    address: str
+    terms: Hashable
+
+    @property
+    def shown(self) -> str:
+        """The key in one word, for the log."""
+        digest = hashlib.sha256(repr(self.terms).encode("utf-8", "surrogatepass")).hexdigest().upper()
+        fields = (self.service, self.nexthop, self.host, self.address, "", "", digest)
+        return "&".join(base64.b64encode(field.encode()).decode() if "&" in field else field for field in fields)
+
+
+@dataclass(frozen=True, slots=True)
 class KeptSession:
     """A session.
 
     Attributes:
         der: as OpenSSL writes it.
-        state: what its first handshake came to.
+        verdict: on the server, of its first handshake.
         judged_at: when that was, by the clock of the cache.
     """
 
     der: bytes
-    state: TlsState
+    verdict: Verdict
     judged_at: float
 
 
@@ -57,7 +85,7 @@ class SessionCache:
         self.lifetime_seconds = lifetime_seconds
         self._clock = clock
         self._limit = limit
-        self._kept: OrderedDict[Hashable, KeptSession] = OrderedDict()
+        self._kept: OrderedDict[SessionKey, KeptSession] = OrderedDict()
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: IReactorTime) -> "SessionCache | None":
@@ -75,7 +103,7 @@ class SessionCache:
         """The time, for `KeptSession.judged_at`."""
         return float(self._clock.seconds())
 
-    def find(self, key: Hashable) -> KeptSession | None:
+    def find(self, key: SessionKey) -> KeptSession | None:
         """The session with this key; None: there is none, or it is too old."""
         kept = self._kept.get(key)
         if kept is None:
@@ -86,7 +114,7 @@ class SessionCache:
         self._kept.move_to_end(key)
         return kept
 
-    def keep(self, key: Hashable, session: KeptSession) -> None:
+    def keep(self, key: SessionKey, session: KeptSession) -> None:
         """Keep a session instead of the one with the same key."""
         if len(session.der) > LONGEST_SESSION:
             return
@@ -95,7 +123,7 @@ class SessionCache:
         if len(self._kept) > self._limit:
             self._kept.popitem(last=False)
 
-    def forget(self, key: Hashable) -> None:
+    def forget(self, key: SessionKey) -> None:
         """Keep the session with this key no longer, if there is one."""
         self._kept.pop(key, None)
 
