@@ -152,10 +152,13 @@ class Asking:
 
 def asking(
     protocol: str = "smtp",
+    *,
     zone: Zone | None = None,
     secure: Sequence[tuple[str, str]] = (),
     lifetime: int = 0,
-    **values: str,
+    values: Mapping[str, str] | None = None,
+    **more_values: str,
 ) -> Asking:
     """Policies by settings, and a zone as `FakeDNS` takes it."""
-    return Asking(settings_of(protocol, **values), zone or {}, frozenset(secure), lifetime)
+    settings = settings_of(protocol, **(values or {}), **more_values)
+    return Asking(settings, zone or {}, frozenset(secure), lifetime)

@@ -92,6 +92,8 @@ class TlsaLookups:
         entry = self._entries.get(name)
         if entry is None:
             entry = await self._ask(name)
+        else:
+            self._entries.move_to_end(name)
         # Not to be used any more. A failure is so from its beginning: a new name gets a second chance at once.
         if entry.kept_until <= self._seconds():
             entry = await self._ask(name)
