@@ -6,15 +6,17 @@ Sources: none; this module only puts together.
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThreadPool
+from twisted.plugin import getPlugins
 
 from twisted_mta.config.choices import DnsSupport
+from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.config.values import read_boolean
 from twisted_mta.delivery.cache import PoolLimits, SessionPool
@@ -33,14 +35,16 @@ from twisted_mta.dns.filter import FilteringClient
 from twisted_mta.dns.native import NativeResolver
 from twisted_mta.dns.probe import Probe, ProbingClient, ValidationWatch
 from twisted_mta.dns.resolv_conf import ResolvConfFile
-from twisted_mta.interfaces import IConnectionCache, IDNSClient
+from twisted_mta.interfaces import IConnectionCache, IDNSClient, ISASLMechanismFactory, ITokenProvider
 from twisted_mta.ipc.rewrite import complete_locally
 from twisted_mta.model.events import Emit
 from twisted_mta.routing.own_addresses import own_addresses
 from twisted_mta.routing.router import Router
 from twisted_mta.routing.settings import RoutingSettings
+from twisted_mta.sasl.choice import Mechanisms
 from twisted_mta.session.content_rules import ContentRules, Rewrite
 from twisted_mta.session.limits import TimeLimits
+from twisted_mta.session.login import Helpers, LoginRules
 from twisted_mta.session.session import TlsTerms
 from twisted_mta.session.tables import SessionTables
 from twisted_mta.smtp.settings import DialogSettings
@@ -140,6 +144,7 @@ def build_agent(
     verbose: bool = False,
     rewrite: Rewrite | None = None,
     cache: IConnectionCache | None = None,
+    tokens: ITokenProvider | None = None,
 ) -> DeliveryAgent:
     """An engine for one configuration.
 
@@ -156,6 +161,7 @@ def build_agent(
         verbose: whether the dialogs with all servers are logged.
         rewrite: completes addresses that generic maps have found; None: a simple rule does.
         cache: keeps sessions between messages; None: one in this process does.
+        tokens: gives access tokens for logins; None: there are none.
 
     Raises:
         ConfigError: a parameter cannot be used.
@@ -178,6 +184,7 @@ def build_agent(
         SessionTables.from_settings(settings, tables),
         content,
         _tls_terms(settings, policies, reactor, emit),
+        _logins(settings, tables, reactor, own.__contains__, emit, tokens),
         reuse.cache.shed if reuse else None,
     )
     native = NativeResolver(partial(deferToThreadPool, reactor, reactor.getThreadPool()), emit)
@@ -210,6 +217,25 @@ def _tls_terms(settings: Settings, policies: TlsPolicies, reactor: Any, emit: Em
         notes_offer=settings.smtp_tls_note_starttls_offer,
         early_mail_parameter=settings.parameter_name(name) if settings.smtp_tls_block_early_mail_reply else "",
     )
+
+
+def _logins(
+    settings: Settings,
+    tables: TableSet,
+    reactor: Any,
+    is_own_address: Callable[[str], bool],
+    emit: Emit,
+    tokens: ITokenProvider | None,
+) -> LoginRules | None:
+    """How to log in to servers; None: not at all."""
+    if not settings.smtp_sasl_auth_enable:
+        return None
+    plugins = tuple(getPlugins(ISASLMechanismFactory))
+    if not plugins:
+        raise ConfigError("no SASL mechanisms are installed: twisted/plugins/smtpdeliver_sasl.py is missing")
+    in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
+    helpers = Helpers(emit, time.time, in_thread, tokens)
+    return LoginRules.from_settings(settings, tables, Mechanisms(plugins), is_own_address, helpers)
 
 
 def _reuse(

@@ -341,7 +341,7 @@ class _Delivery:
         self, session: Session, place: Place, policy: TlsPolicy, walk: CandidateWalk | KeptWalk
     ) -> None:
         """Offer the message over a session, and leave that for the next message if it may be."""
-        completed = await self._use(session, walk, policy.level)
+        completed = await self._use(session, place, policy.level, walk)
         if self._reuse is not None:
             if session.is_open:
                 saved = self._reuse.save(session, place, policy)
@@ -373,18 +373,17 @@ class _Delivery:
             return NO_TLS
         return await self._tls.find(candidate, destination, route)
 
-    def _may_do_without_tls(self, level: Level) -> bool:
+    async def _may_do_without_tls(self, level: Level, place: Place) -> bool:
         """Whether mail may go out in the clear after TLS has failed: where nobody demands it, and it was tried for a while.
 
         A probe does not wait; who must log in does not show the password to everybody.
         """
         request, stats = self._request, self._request.stats
         waited = (stats.active_arrival - stats.incoming_arrival) / _MICROSECONDS
-        return (
-            level is Level.MAY
-            and (request.is_probe or waited >= self._parts.backoff_seconds)
-            and not self._parts.sessions.dialog.requires_auth
-        )
+        if level is not Level.MAY or not (request.is_probe or waited >= self._parts.backoff_seconds):
+            return False
+        logins = self._parts.sessions.logins
+        return logins is None or not await logins.may_log_in(request.sender, place.candidate.host, _name_of(place))
 
     def _try_in_the_clear(self, walk: CandidateWalk | KeptWalk) -> None:
         """The same server is the next one, without TLS; for now its recipients are kept."""
@@ -406,12 +405,13 @@ class _Delivery:
                 self._emit(events.HostNotReached(error.why.reason))
         ledger.end_session()
 
-    async def _use(self, session: Session, walk: CandidateWalk | KeptWalk, level: Level) -> bool:
+    async def _use(self, session: Session, place: Place, level: Level, walk: CandidateWalk | KeptWalk) -> bool:
         """Offer the message to one server; whether the session came to its normal end."""
         ledger, request, outgoing = self._ledger, self._request, self._outgoing
         age = (self._parts.now() - request.stats.incoming_arrival) / _MICROSECONDS
         try:
-            rebuff = None if session.reuse_count else await session.greet(Occasion(request.queue_id, age))
+            occasion = Occasion(request.queue_id, age, request.sender, _name_of(place))
+            rebuff = None if session.reuse_count else await session.greet(occasion)
             if rebuff is not None:
                 # Told first: a server may keep us waiting for its goodbye.
                 ledger.fail(rebuff.why, Scope.SITE)
@@ -424,7 +424,7 @@ class _Delivery:
             keep = self._reuse.keep(session) if self._reuse else never
             return await session.transact(outgoing.request, recipients, outgoing.content, ledger.take, keep)
         except TlsFailedError as failed:
-            if failed.in_handshake and self._may_do_without_tls(level):
+            if failed.in_handshake and await self._may_do_without_tls(level, place):
                 self._try_in_the_clear(walk)
             # Where TLS need not be, a server whose TLS does not work is not sick.
             ledger.fail(failed.why, Scope.MESSAGE if failed.in_handshake and not level.is_required else Scope.SITE)
@@ -433,7 +433,7 @@ class _Delivery:
             if session.reuse_count:
                 if broken.breakage is Breakage.LOST and broken.phase is not phases.DOT:
                     self._try_anew(walk)
-            elif session.tls and lost and ledger.has_undecided and self._may_do_without_tls(level):
+            elif session.tls and lost and ledger.has_undecided and await self._may_do_without_tls(level, place):
                 self._try_in_the_clear(walk)
             ledger.fail(broken.why(session.peer), Scope.SITE)
         except CorruptContentError:
@@ -446,6 +446,11 @@ class _Delivery:
             else:
                 self._give_up(rejected.why, Scope.MESSAGE)
         return False
+
+
+def _name_of(place: Place) -> str:
+    """The destination that led to a server, as passwords are looked up by it."""
+    return place.site.removeprefix("unix:") if place.candidate.path else place.site
 
 
 def _cannot_read(error: ContentError) -> DsnStatus:

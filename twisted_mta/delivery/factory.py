@@ -17,6 +17,7 @@ from twisted_mta.model.events import Emit
 from twisted_mta.routing.candidates import Candidate
 from twisted_mta.session.content_rules import PLAIN, ContentRules
 from twisted_mta.session.limits import TimeLimits
+from twisted_mta.session.login import LoginRules
 from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.protocol import DialogProtocol
 from twisted_mta.session.session import NO_TERMS, Session, TlsTerms
@@ -40,6 +41,7 @@ class SessionParts:
         tables: what sessions ask; None: nothing.
         content: how content is treated.
         tls: what is the same for all servers about TLS.
+        logins: how to log in; None: not at all.
         make_room: closes sessions that rest; whether there was any. None: none ever rests.
     """
 
@@ -52,6 +54,7 @@ class SessionParts:
     tables: SessionTables | None = None
     content: ContentRules = PLAIN
     tls: TlsTerms = NO_TERMS
+    logins: LoginRules | None = None
     make_room: Callable[[], bool] | None = None
 
 
@@ -101,7 +104,8 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
             if dialer.bind_enforced(candidate.family):
                 raise
             protocol = await self._dial(candidate, None)
-        return Session(protocol, parts.dialog, parts.tls if policy is NO_TLS else replace(parts.tls, policy=policy))
+        terms = parts.tls if policy is NO_TLS else replace(parts.tls, policy=policy)
+        return Session(protocol, parts.dialog, terms, parts.logins)
 
     async def _dial(self, candidate: Candidate, bind_address: str | None) -> DialogProtocol:
         """Connect; where descriptors have run out, those of resting sessions are given up for it."""

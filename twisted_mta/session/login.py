@@ -41,7 +41,7 @@ from twisted_mta.smtp.authentication import (
     refused_before,
 )
 from twisted_mta.smtp.capabilities import Capabilities
-from twisted_mta.smtp.greeting import Rebuff
+from twisted_mta.smtp.greeting import Occasion, Rebuff
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.tables.address_lookup import address_search
 from twisted_mta.tables.match_list import MatchKind
@@ -72,21 +72,6 @@ class Perform(Protocol):
 
     def __call__(self, dialog: Dialog[T]) -> Awaitable[T]:
         """Perform it to its end; raises ConnectionBrokenError."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoginOccasion:
-    """The message that a connection was made for.
-
-    Attributes:
-        queue_id: its queue id.
-        sender: its envelope sender, in internal form.
-        destination: where it goes, as that is configured, without ``unix:``.
-    """
-
-    queue_id: str
-    sender: str
-    destination: str
 
 
 def _no_binding(kind: str) -> bytes | None:
@@ -283,8 +268,15 @@ class LoginRules:
         """
         return await self.credentials.find(sender, host, destination)
 
+    async def may_log_in(self, sender: str, host: str, destination: str) -> bool:
+        """Whether there are credentials for a server; where the tables cannot tell, there may be. As `find_credentials`."""
+        try:
+            return await self.find_credentials(sender, host, destination) is not None
+        except TableError:
+            return True
+
     async def log_in(
-        self, peer: Peer, offer: Offer, occasion: LoginOccasion, channel: Channel, perform: Perform
+        self, peer: Peer, offer: Offer, occasion: Occasion, channel: Channel, perform: Perform
     ) -> Outcome | Rebuff:
         """Log in to a server that has said AUTH.
 

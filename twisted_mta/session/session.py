@@ -1,22 +1,26 @@
-"""One session with one server: greeting, TLS, transactions, farewell.
+"""One session with one server: greeting, TLS, login, transactions, farewell.
 
 Flow: delivery/factory.py opens it, delivery/deliver.py uses it.
-Sources: RFC 5321 section 3; RFC 3207 section 4; smtp(8).
+Sources: RFC 5321 section 3; RFC 3207 section 4; RFC 4954 section 3; smtp(8).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
 
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model import events, tls_events
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.request import DeliveryRequest, Recipient
+from twisted_mta.sasl.offer import Offer
+from twisted_mta.session.login import IN_THE_CLEAR, Channel, LoginRules, Outcome
 from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.protocol import DialogProtocol
 from twisted_mta.session.secure_transport import HandshakeFailedError
 from twisted_mta.smtp import starttls
-from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass, Finding
+from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, Dialog, ErrorClass, Finding
 from twisted_mta.smtp.capabilities import Capabilities, Feature
 from twisted_mta.smtp.farewell import quit_dialog
 from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet, introduce
@@ -29,6 +33,8 @@ from twisted_mta.tls.engine import Handshake, TlsEngine, TlsStartError
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policy import NO_TLS, TlsPolicy
 from twisted_mta.tls.state import TlsState
+
+T = TypeVar("T")
 
 _NO_HANDSHAKE = DsnStatus("4.7.5", "Cannot start TLS: handshake failure")
 _NOT_VERIFIED = DsnStatus("4.7.5", "Server certificate not verified")
@@ -91,13 +97,20 @@ class Session:
         handshake: that handshake, for the certificates and the channel; None: none was begun.
     """
 
-    def __init__(self, protocol: DialogProtocol, settings: DialogSettings, tls: TlsTerms = NO_TERMS) -> None:
+    def __init__(
+        self,
+        protocol: DialogProtocol,
+        settings: DialogSettings,
+        tls: TlsTerms = NO_TERMS,
+        logins: LoginRules | None = None,
+    ) -> None:
         """Wrap a connection that has just been made.
 
         Args:
             protocol: the connection.
             settings: how to talk.
             tls: what to do about TLS.
+            logins: how to log in; None: not at all.
         """
         self.peer: Peer = protocol.peer
         self.welcome = Welcome(Capabilities(), PixWorkarounds())
@@ -110,6 +123,7 @@ class Session:
         self._protocol = protocol
         self._settings = settings
         self._terms = tls
+        self._logins = logins
 
     @property
     def troubles(self) -> ErrorClass:
@@ -117,7 +131,7 @@ class Session:
         return self._protocol.troubles
 
     async def greet(self, occasion: Occasion) -> Rebuff | None:
-        """Hear the greeting, introduce ourselves, and start TLS as the terms say.
+        """Hear the greeting, introduce ourselves, start TLS as the terms say, and log in.
 
         Returns:
             None, and `welcome` is set; or why the server gets no mail from us: then there is nothing left but to `quit`.
@@ -151,14 +165,38 @@ class Session:
         outcome = await self._protocol.perform(
             greet(self.peer, self._settings, occasion), _unexpected, occasion.queue_id
         )
-        if isinstance(outcome, Welcome) and self.tls is None:
-            outcome = await self._upgrade(outcome, occasion)
-        if isinstance(outcome, Welcome) and self._settings.requires_auth and outcome.capabilities.offers(Feature.AUTH):
-            why = (
-                f"SASL authentication failed; cannot authenticate to server {self.peer.namaddr}: no mechanism available"
-            )
-            return Rebuff(DsnStatus("4.7.0", why))
-        return outcome
+        if isinstance(outcome, Rebuff):
+            return outcome
+        offer = await self._offer(outcome)
+        if self.tls is None:
+            in_the_clear, outcome = outcome, await self._upgrade(outcome, occasion)
+            if isinstance(outcome, Rebuff):
+                return outcome
+            if outcome is not in_the_clear:
+                offer = await self._offer(outcome)
+        return outcome if offer is None else await self._log_in(outcome, offer, occasion)
+
+    # ---- logging in ----
+
+    async def _offer(self, welcome: Welcome) -> Offer | None:
+        """What the server offers for logins; None: nothing, or nobody wants to know."""
+        if self._logins is None or not welcome.capabilities.offers(Feature.AUTH):
+            return None
+        return await self._logins.hear(welcome.capabilities, self.peer)
+
+    async def _log_in(self, welcome: Welcome, offer: Offer, occasion: Occasion) -> Welcome | Rebuff:
+        """Log in if that is wanted; where it is not, the server is taken not to have offered it."""
+        assert self._logins is not None
+
+        def perform(dialog: Dialog[T]) -> Deferred[T]:
+            return self._protocol.perform(dialog, _unexpected, occasion.queue_id)
+
+        channel = Channel(self.tls, self.handshake.channel_binding) if self.handshake and self.tls else IN_THE_CLEAR
+        outcome = await self._logins.log_in(self.peer, offer, occasion, channel, perform)
+        if isinstance(outcome, Rebuff) or outcome is Outcome.AUTHENTICATED:
+            return outcome if isinstance(outcome, Rebuff) else welcome
+        features = welcome.capabilities.features & ~Feature.AUTH
+        return replace(welcome, capabilities=replace(welcome.capabilities, features=features))
 
     # ---- TLS ----
 

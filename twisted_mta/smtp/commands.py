@@ -47,7 +47,7 @@ def needs_downgrade(request: DeliveryRequest, capabilities: Capabilities, settin
 
 
 def mail_from(request: DeliveryRequest, capabilities: Capabilities, settings: DialogSettings) -> bytes:
-    """MAIL FROM with its parameters in the order SIZE, BODY, ENVID, RET, SMTPUTF8.
+    """MAIL FROM with its parameters in the order SIZE, BODY, ENVID, RET, SMTPUTF8, AUTH.
 
     Raises:
         ValueError: the sender is not speakable.
@@ -64,6 +64,8 @@ def mail_from(request: DeliveryRequest, capabilities: Capabilities, settings: Di
         command += _RET[request.ret]
     if capabilities.offers(Feature.SMTPUTF8) and request.smtputf8 & SmtpUtf8.REQUESTED:
         command += b" SMTPUTF8"
+    if settings.dummy_mail_auth and capabilities.offers(Feature.AUTH):
+        command += b" AUTH=<>"
     return command
 
 

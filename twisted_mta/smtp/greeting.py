@@ -76,10 +76,14 @@ class Occasion:
     Attributes:
         queue_id: its queue id.
         age_seconds: how long ago it arrived.
+        sender: its envelope sender, in internal form.
+        destination: where it goes, as that is configured, without ``unix:``.
     """
 
     queue_id: str
     age_seconds: float = 0.0
+    sender: str = ""
+    destination: str = ""
 
 
 def greet(peer: Peer, settings: DialogSettings, occasion: Occasion) -> Dialog[Welcome | Rebuff]:

@@ -46,7 +46,7 @@ class DialogSettings:
             hint about pipelining names.
         asks_discard_maps: whether there are any.
         asks_pix_maps: whether tables are asked for the workarounds of a PIX firewall.
-        requires_auth: whether we are to authenticate to servers that offer it.
+        dummy_mail_auth: whether MAIL says AUTH=<> after a login.
     """
 
     lmtp: bool = False
@@ -70,7 +70,7 @@ class DialogSettings:
     discard_maps: str = "smtp_discard_ehlo_keyword_address_maps"
     asks_discard_maps: bool = False
     asks_pix_maps: bool = False
-    requires_auth: bool = False
+    dummy_mail_auth: bool = False
 
     @property
     def protocol_word(self) -> str:
@@ -109,7 +109,7 @@ class DialogSettings:
             discard_maps=settings.parameter_name("smtp_discard_ehlo_keyword_address_maps"),
             asks_discard_maps=bool(settings.smtp_discard_ehlo_keyword_address_maps),
             asks_pix_maps=bool(settings.smtp_pix_workaround_maps),
-            requires_auth=settings.smtp_sasl_auth_enable,
+            dummy_mail_auth=settings.smtp_sasl_auth_enable and settings.smtp_send_dummy_mail_auth,
         )
 
 
