@@ -37,12 +37,13 @@ def own_service() -> bool:
 
 
 def install(directory: Path) -> None:
-    """Copy the package and its plugin to where user postfix can read them, wherever the checkout lies."""
+    """Copy the package and its plugins to where user postfix can read them, wherever the checkout lies."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(CHECKOUT / "twisted_mta", directory / "twisted_mta", ignore=ignore)
     plugins = directory / "twisted" / "plugins"
     plugins.mkdir(parents=True)
-    shutil.copy(CHECKOUT / "twisted" / "plugins" / "smtpdeliver.py", plugins)
+    for stub in (CHECKOUT / "twisted" / "plugins").glob("smtpdeliver*.py"):
+        shutil.copy(stub, plugins)
     # As after an installation: twistd notes the plugins it has found beside them, which user postfix may not do.
     note = "import twisted.plugins, twisted.plugin; twisted.plugin.getCache(twisted.plugins)"
     subprocess.run([sys.executable, "-c", note], cwd="/", env={"PYTHONPATH": str(directory)}, check=True)
