@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from tests.tables.databases import WRITERS, write_database
 from tests.tables.opened import OpenTables
 from twisted_mta.tables.locks import FcntlLock
+from twisted_mta.tables.patterns import Effort
 
 SIZES = (10, 10_000, 1_000_000)
 MOST_PATTERNS = 10_000
@@ -181,14 +182,11 @@ def pattern_figures(kind: str, directory: Path) -> Iterator[Figures]:
 def plain_patterns(kind: str, patterns: Sequence[str]) -> Call:
     """The library's patterns, one after the other."""
     if kind == "pcre":
-        import pcre2
-
-        searches = [pcre2.compile(pattern.encode(), pcre2.I | pcre2.S, jit=False).search for pattern in patterns]
+        from twisted_mta.tables.pcre import PERL as DIALECT
     else:
-        from twisted_mta.tables.posix_regex import Option, PosixPattern
-
-        options = Option.EXTENDED | Option.IGNORE_CASE
-        searches = [PosixPattern(pattern.encode(), options).test for pattern in patterns]
+        from twisted_mta.tables.regexp import POSIX as DIALECT
+    compile_pattern = DIALECT.compiler(Effort())
+    searches = [compile_pattern(pattern.encode(), DIALECT.default).test for pattern in patterns]
 
     def call(key: str) -> bool:
         subject = key.encode()

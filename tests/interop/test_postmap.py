@@ -424,6 +424,35 @@ class PatternTests(PostmapCase):
             for name in ("{{/a/ X}, {/b/ Y}}", "{ {/(a{2})/ <$1>} {!/b/ Z} }", "{{if /a/}, {/b/ X}, {endif}, {/./ Y}}"):
                 self.compare(f"{kind}:{name}", ["a", "b", "aa", "ab", "c"])
 
+    def test_hard_keys(self) -> None:
+        """Keys that take a pattern millions of steps: the same is found, and told, also where the limit ends the match."""
+        keys = [
+            "a" * 40 + "b",
+            "a" * 21 + "b",
+            "b" + "a" * 30_000,
+            "@foo" + "x" * 3000,
+            "Subject: " + "viagra " * 2000,
+        ]
+        rules = r"""
+            /^(a+)+$/ one
+            if !/^b(a|aa)+c$/
+            /\S+@foo/ two
+            endif
+            !/viagra.*cialis/ three
+            /viagra(.*)/ $1
+        """
+        (self.directory / "rules").write_text("\n".join(line.strip() for line in rules.splitlines()))
+        for kind in ("regexp", "pcre"):
+            self.needs(kind)
+            spec = f"{kind}:{self.directory}/rules"
+            self.compare(spec, keys)
+            for key in keys:
+                tables = OpenTables(self.directory)
+                tables.find(spec, key)
+                theirs = os.fsdecode(self.run_postmap("-q", key, spec).stderr)
+                self.assertEqual([f"postmap: {line}" for line in tables.lines], theirs.splitlines())
+                tables.tables.close()
+
 
 class CidrTests(PostmapCase):
     """cidr:."""

@@ -5,14 +5,16 @@ Flow: a test case makes an OpenTables in a directory of its own, and looks at wh
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -193,3 +195,26 @@ class as_nobody:  # noqa: N801 -- used like a function
     def __exit__(self, *_: object) -> None:
         if os.getuid() == 0:
             os.seteuid(0)
+
+
+class WaitingThreads:
+    """Threads that run when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def __call__(self, work: Callable[[], Any]) -> Deferred[Any]:
+        """Take work."""
+        done: Deferred[Any] = Deferred()
+        self.waiting.append((work, done))
+        return done
+
+    def run(self) -> None:
+        """Do the work that came first."""
+        work, done = self.waiting.pop(0)
+        try:
+            result = work()
+        except Exception:  # noqa: BLE001 -- as a thread pool does
+            done.errback(Failure())
+        else:
+            done.callback(result)

@@ -1,20 +1,33 @@
-"""Tests of regexp and pcre tables: rule_source, pattern_rules, replacement, posix_regex, pcre."""
+"""Tests of regexp and pcre tables: rule_source, pattern_rules, pattern_table, replacement, posix_regex, perl_regex."""
 
 import gc
 from typing import ClassVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.tables.opened import TablesCase
-from twisted_mta.interfaces import ILookupTable
+from tests.tables.opened import OpenTables, TablesCase, WaitingThreads
+from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.tables.pattern_rules import parse_rules
-from twisted_mta.tables.patterns import Dialect, PatternError
-from twisted_mta.tables.posix_regex import Option, PosixPattern
+from twisted_mta.tables.patterns import Dialect, Effort, PatternError, TooHardError, TooMuchError
+from twisted_mta.tables.perl_regex import QUICK_OCTETS, PatientPerlPattern, PerlCompiler, PerlPattern
+from twisted_mta.tables.perl_regex import Option as PerlOption
+from twisted_mta.tables.posix_regex import LONGEST_KEY, Option, PosixPattern, posix_compiler
 from twisted_mta.tables.replacement import ReplacementError, parse_replacement
+from twisted_mta.tables.results import LookupFailedError
 from twisted_mta.tables.rule_source import RuleLine
+
+QUICK, PATIENT = Effort(), Effort(patient=True)
+
+
+def posix(pattern: bytes, effort: Effort = QUICK) -> PosixPattern:
+    """A pattern of the C library, in the extended syntax."""
+    return PosixPattern(pattern, Option.EXTENDED, effort)
+
 
 random_lines = st.lists(st.text(st.sampled_from("if endif/!()[]*{}1$\\aimx#\n"), max_size=14), max_size=5)
 random_key = st.text(st.sampled_from("aif1$/\0é"), max_size=6)
@@ -238,7 +251,7 @@ class PosixPatternTests(SynchronousTestCase):
     def test_groups(self) -> None:
         """Groups are counted, however many."""
         for count in (0, 1, 2, 9, 40):
-            pattern = PosixPattern(b"(a)" * count + b"x", Option.EXTENDED)
+            pattern = posix(b"(a)" * count + b"x")
             self.assertEqual(pattern.groups, count)
             groups = pattern.search(b"a" * count + b"x")
             assert groups is not None
@@ -250,7 +263,7 @@ class PosixPatternTests(SynchronousTestCase):
         """What is malformed is an error with a text."""
         for pattern in (b"(", b"[", b"a{2", b"a{2,1}", b"[[:none:]]"):
             with self.assertRaises(PatternError) as caught:
-                PosixPattern(pattern, Option.EXTENDED)
+                posix(pattern)
             self.assertTrue(str(caught.exception))
 
     def test_memory(self) -> None:
@@ -262,7 +275,7 @@ class PosixPatternTests(SynchronousTestCase):
 
         def make(count: int) -> None:
             for _ in range(count):
-                PosixPattern(b"(a|b)*c[^d]{1,20}", Option.EXTENDED).test(b"abcabc")
+                posix(b"(a|b)*c[^d]{1,20}").test(b"abcabc")
             gc.collect()
 
         make(300)
@@ -275,7 +288,7 @@ class PosixPatternTests(SynchronousTestCase):
     def test_same_answer(self, pattern: str, subject: str) -> None:
         """Whether a pattern matches does not depend on how one asks, and a match lies within the text."""
         try:
-            compiled = PosixPattern(pattern.encode(), Option.EXTENDED)
+            compiled = posix(pattern.encode())
         except PatternError:
             return
         groups = compiled.search(subject.encode())
@@ -289,7 +302,7 @@ class PcreTests(PatternCase):
     """Type pcre."""
 
     kind = "pcre"
-    module = "pcre2"
+    module = "twisted_mta.tables.perl_regex"
 
     def test_options(self) -> None:
         """Letters turn options around."""
@@ -350,7 +363,7 @@ class LimitsTests(SynchronousTestCase):
                 raise PatternError("too much")
 
         dialect = Dialect(
-            compile=lambda pattern, options: Strange() if pattern == b"x" else PosixPattern(pattern, Option(options)),
+            compiler=lambda effort: lambda pattern, _: Strange() if pattern == b"x" else posix(pattern),
             options={},
             default=Option.EXTENDED,
             obsolete="",
@@ -358,9 +371,174 @@ class LimitsTests(SynchronousTestCase):
             skipping="skipping",
         )
         for text in ("/(a)/!/x/ $1", "/a/!/x/ X", "/x/ X", "/x/ $1", "!/x/ X"):
-            rules = parse_rules([RuleLine(text, "place")], dialect, told.append)
+            rules = parse_rules([RuleLine(text, "place")], dialect, Effort(), told.append)
             self.assertEqual(rules(b"a"), None)
             self.assertEqual(told.pop(), "place: too much")
+
+
+class HardKeysTests(TablesCase):
+    """Keys that take patterns too long: threads look them up, of which the tests decide when they end."""
+
+    hostile = "a" * 40 + "b"
+    """Takes the pattern below more steps than anybody can wait for."""
+
+    rules = "/^(a+)+$/ X\n/^Subject: (.*)/ <$1>\n/./ Y\n"
+
+    def setUp(self) -> None:
+        """Tables with threads."""
+        super().setUp()
+        self.clock, self.threads = Clock(), WaitingThreads()
+        self.opened = OpenTables(self.opened.directory, reactor=self.clock, in_thread=self.threads)
+        self.addCleanup(self.opened.tables.close)
+
+    def later(self, kind: str, key: str, rules: str = "") -> Deferred[str | None]:
+        """Ask for a key that needs a thread."""
+        path = self.opened.write("rules", rules or self.rules)
+        found = self.opened.tables.open(f"{kind}:{path}").lookup(key)
+        assert isinstance(found, Deferred)
+        return found
+
+    def test_others_need_no_thread(self) -> None:
+        """Keys of the usual kind are looked up at once, by the same tables."""
+        for kind in ("regexp", "pcre"):
+            path = self.opened.write("rules", self.rules)
+            keys = ("Subject: hello", "x" * 900, "aaaa", "b" + "a" * 500)
+            self.assertEqual(
+                [self.opened.find(f"{kind}:{path}", key) for key in keys], ["<hello>", "Y", "X", "Y"], kind
+            )
+        self.assertEqual(self.threads.waiting, [])
+
+    def test_match_limit(self) -> None:
+        """pcre: the limit is Postfix's, in a thread: then the rule does not apply, which is told."""
+        found = self.later("pcre", self.hostile)
+        self.assertNoResult(found)
+        self.threads.run()
+        self.assertEqual(self.successResultOf(found), "Y")
+        path = self.opened.directory / "rules"
+        self.assertEqual(self.opened.lines, [f"warning: pcre map {path}, line 1: match limit exceeded"])
+
+    def test_long_keys(self) -> None:
+        """Long keys are looked up in a thread, to the same end; regexp: with a limit, as nothing else limits a match."""
+        for kind, length in (("regexp", 1000), ("regexp", 100_000), ("pcre", 100_000)):
+            found = self.later(kind, "Subject: " + "z" * length)
+            self.threads.run()
+            self.assertEqual(self.successResultOf(found), f"<{'z' * length}>")
+        found = self.later("regexp", "z" * (LONGEST_KEY + 1))
+        self.threads.run()
+        problem = f"a key of {LONGEST_KEY + 1} octets is longer than {LONGEST_KEY}"
+        self.assertEqual(self.failureResultOf(found, TableError).value.problem, problem)
+        self.assertEqual(self.opened.lines, [f"warning: regexp:{self.opened.directory}/rules: {problem}"])
+
+    def test_references(self) -> None:
+        """regexp: where a pattern refers to its groups, only short keys are looked up at once."""
+        rules = "/^(a+)\\1$/ X\n"
+        path = self.opened.write("rules", rules)
+        self.assertEqual(self.opened.find(f"regexp:{path}", "aaaa"), "X")
+        found = self.later("regexp", "a" * 30, rules)
+        self.threads.run()
+        self.assertEqual(self.successResultOf(found), "X")
+
+    def test_too_slow(self) -> None:
+        """A lookup that takes too long is an error; the thread ends when the library lets go."""
+        for kind in ("regexp", "pcre"):
+            found = self.later(kind, "a" * 9000)
+            self.clock.advance(60)
+            self.assertEqual(self.failureResultOf(found, TableError).value.problem, "no reply within 60 seconds")
+            work, _ = self.threads.waiting.pop()
+            self.assertRaises(LookupFailedError, work)
+            self.assertEqual(
+                self.opened.lines, [f"warning: {kind}:{self.opened.directory}/rules: no reply within 60 seconds"]
+            )
+            self.opened.events.clear()
+
+    def test_without_threads(self) -> None:
+        """A command waits for such keys itself."""
+        opened = OpenTables(self.opened.directory)
+        path = opened.write("rules", "/x$/ X\n")
+        for kind in ("regexp", "pcre"):
+            self.assertEqual(opened.find(f"{kind}:{path}", "y" * 9000 + "x"), "X")
+        opened.tables.close()
+
+
+class PerlPatternTests(SynchronousTestCase):
+    """The library PCRE2."""
+
+    quick = PerlCompiler(Effort())
+    patient = PerlCompiler(PATIENT)
+
+    def test_steps_are_bounded(self) -> None:
+        """However long a text: the steps for each place where a match may begin, times these places, are bounded."""
+        pattern = self.quick(b"(a|a)*$", 0)
+        shortest = next(length for length in range(100) if self.is_too_hard(pattern, b"a" * length + b"b"))
+        for length in (shortest, 100, 1000, QUICK_OCTETS):
+            self.assertTrue(self.is_too_hard(pattern, b"a" * length + b"b"), length)
+        # Each place takes as many steps as there are letters behind it, which is not too many for short texts.
+        linear = self.quick(rb"\S+@foo", 0)
+        self.assertFalse(self.is_too_hard(linear, b"@foo" + b"a" * 100))
+        self.assertTrue(self.is_too_hard(linear, b"@foo" + b"a" * 5000))
+
+    def is_too_hard(self, pattern: PerlPattern, subject: bytes) -> bool:
+        """Whether a quick pattern refuses a text."""
+        try:
+            pattern.test(subject)
+        except TooHardError:
+            return True
+        return False
+
+    def test_groups(self) -> None:
+        """Groups are counted, however many."""
+        for compiler in (self.quick, self.patient):
+            for count in (0, 1, 2, 9, 31, 32, 99):
+                pattern = compiler(b"(a)" * count + b"x(y)?", 0)
+                self.assertEqual(pattern.groups, count + 1)
+                groups = pattern.search(b"b" + b"a" * count + b"x")
+                assert groups is not None
+                self.assertEqual([groups(number + 1) for number in range(count)], [b"a"] * count)
+                self.assertIsNone(groups(count + 1))
+                self.assertIsNone(pattern.search(b"y"))
+
+    def test_malformed(self) -> None:
+        """What is malformed is an error with a text and a place."""
+        for pattern, problem in (
+            (b"(", "offset 1: missing closing parenthesis"),
+            (b"a**", "offset 2: quantifier does not follow a repeatable item"),
+            (b"[a", "offset 2: missing terminating ] for character class"),
+        ):
+            with self.assertRaises(PatternError) as caught:
+                self.quick(pattern, 0)
+            self.assertIn(problem, str(caught.exception))
+
+    def test_memory(self) -> None:
+        """What a match may remember is bounded, and beyond that there is no telling."""
+        pattern = self.patient(b"^((a)|(b)|(c)|(d)|(e)|(f)|(g)|(h)|(i)|(j)|(k)|(l)|(m)|(n))*$", 0)
+        self.assertRaises(TooMuchError, pattern.test, b"n" * 3_000_000)
+
+    def test_abandoned(self) -> None:
+        """Nothing more is done when nobody waits any more."""
+        effort = Effort(patient=True, abandoned=True)
+        self.assertRaises(TooMuchError, PerlCompiler(effort)(b"a", 0).test, b"a")
+        self.assertRaises(TooMuchError, posix_compiler(effort)(b"a", 0).test, b"a")
+
+    @given(
+        st.text(st.sampled_from("ab().*+?|^$[]{}12\\bG"), max_size=9),
+        st.text(st.sampled_from("ab\n"), max_size=8),
+        st.sampled_from((0, PerlOption.MULTILINE, PerlOption.ANCHORED, PerlOption.UNGREEDY)),
+    )
+    @settings(deadline=None, max_examples=300)
+    def test_same_answer(self, pattern: str, text: str, options: int) -> None:
+        """Quick and patient patterns find the same, and place by place nothing else is found."""
+        try:
+            quick, patient = self.quick(pattern.encode(), options), self.patient(pattern.encode(), options)
+        except PatternError:
+            return
+        subject = text.encode()
+        assert isinstance(patient, PatientPerlPattern)
+        numbers = range(1, quick.groups + 1)
+        found, same = quick.search(subject), patient.search(subject)
+        expected = [found(number) for number in numbers] if found else None
+        self.assertEqual([same(number) for number in numbers] if same else None, expected)
+        self.assertEqual(patient.search_by_place(subject) >= 0, found is not None)
+        self.assertEqual(quick.test(subject), found is not None)
 
 
 del PatternCase

@@ -5,9 +5,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.tables.opened import WaitingThreads
 from twisted_mta.tables.results import LookupFailedError
 from twisted_mta.tables.sessions import SessionLimits, Sessions
 
@@ -27,34 +27,11 @@ class Recorded:
         self.story.append("rest")
 
 
-class Threads:
-    """Threads that run when the test says so."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-
-    def __call__(self, work: Callable[[], Any]) -> Deferred[Any]:
-        """Take work."""
-        done: Deferred[Any] = Deferred()
-        self.waiting.append((work, done))
-        return done
-
-    def run(self) -> None:
-        """Do the work that came first."""
-        work, done = self.waiting.pop(0)
-        try:
-            result = work()
-        except Exception:  # noqa: BLE001 -- as a thread pool does
-            done.errback(Failure())
-        else:
-            done.callback(result)
-
-
 class SessionsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Two sessions at most."""
         self.clock = Clock()
-        self.threads = Threads()
+        self.threads = WaitingThreads()
         self.made: list[Recorded] = []
         self.sessions = Sessions("type:name", self.make, self.threads, self.clock, SessionLimits(2, 30, 60))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twisted_mta.model.text import to_text, to_wire
-from twisted_mta.tables.patterns import Dialect, Pattern, PatternError
+from twisted_mta.tables.patterns import Compile, Dialect, Effort, Pattern, PatternError
 from twisted_mta.tables.replacement import Replacement, ReplacementError, parse_replacement
 from twisted_mta.tables.rule_source import RuleLine
 
@@ -118,9 +118,17 @@ class Block:
         return None
 
 
-def parse_rules(lines: Sequence[RuleLine], dialect: Dialect, warn: Warn) -> Block:
-    """Read the rules of a table; those that are wrong are left out, with a warning."""
+def parse_rules(lines: Sequence[RuleLine], dialect: Dialect, effort: Effort, warn: Warn) -> Block:
+    """Read the rules of a table; those that are wrong are left out, with a warning.
+
+    Args:
+        lines: the rules.
+        dialect: how patterns are written.
+        effort: what patterns may take.
+        warn: takes warnings, now and while rules are applied.
+    """
     blocks = [Block()]
+    compile_pattern = dialect.compiler(effort)
     for line in lines:
         text = to_wire(line.text)
         try:
@@ -128,9 +136,9 @@ def parse_rules(lines: Sequence[RuleLine], dialect: Dialect, warn: Warn) -> Bloc
             if keyword is None:
                 if _WORD.match(text):
                     raise _RuleError("ignoring unrecognized request")
-                blocks[-1].rules.append(_RuleReader(text, line.place, dialect, warn).rule())
+                blocks[-1].rules.append(_RuleReader(text, line.place, dialect, compile_pattern, warn).rule())
             elif keyword[0].lower() == b"if":
-                block = _RuleReader(text[keyword.end() :], line.place, dialect, warn).block()
+                block = _RuleReader(text[keyword.end() :], line.place, dialect, compile_pattern, warn).block()
                 blocks[-1].rules.append(block)
                 blocks.append(block)
             elif len(blocks) == 1:
@@ -149,10 +157,11 @@ def parse_rules(lines: Sequence[RuleLine], dialect: Dialect, warn: Warn) -> Bloc
 class _RuleReader:
     """Reads one rule."""
 
-    def __init__(self, text: bytes, place: str, dialect: Dialect, warn: Warn) -> None:
+    def __init__(self, text: bytes, place: str, dialect: Dialect, compile_pattern: Compile, warn: Warn) -> None:
         self._text = text
         self._place = place
         self._dialect = dialect
+        self._compile = compile_pattern
         self._warn = warn
         self._at = 0
 
@@ -205,7 +214,7 @@ class _RuleReader:
         options = self._options(to_text(text[end + 1 : letters_end]))
         self._at = letters_end
         try:
-            pattern = self._dialect.compile(text[start + 1 : end], options)
+            pattern = self._compile(text[start + 1 : end], options)
         except PatternError as error:
             raise _RuleError(str(error)) from None
         return Test(pattern, negated, self._place, self._warn)

@@ -1,6 +1,8 @@
 """Regular expressions of the C library: regcomp(3) and regexec(3).
 
 No other library has exactly their meaning: the leftmost, then longest match, and the syntax that regexp tables are written in.
+Nothing limits the steps of a match, and nothing ends one that has begun. They grow with the square of the text's length, and much
+faster where a pattern refers back to its groups; so it is the length of texts that has limits.
 Flow: regexp.py compiles its patterns here.
 Sources: regex(7); regcomp(3); POSIX.1-2017, <regex.h>.
 """
@@ -8,13 +10,25 @@ Sources: regex(7); regcomp(3); POSIX.1-2017, <regex.h>.
 import ctypes
 import ctypes.util
 import enum
+import re
 import weakref
 from typing import Any
 
-from twisted_mta.tables.patterns import PatternError
+from twisted_mta.tables.patterns import Compile, Effort, PatternError, TooHardError, TooMuchError
 from twisted_mta.tables.replacement import Groups
 
 _libc = ctypes.CDLL(None, use_errno=False)
+
+QUICK_OCTETS = 1000
+"""Longer texts are for patient patterns; one of this length can take milliseconds."""
+
+QUICK_OCTETS_WITH_REFERENCES = 20
+"""The same for patterns that refer back to their groups."""
+
+LONGEST_KEY = 2**17
+"""Octets; longer ones are an error. They can take half a minute for a pattern; by default no header is that long."""
+
+_REFERENCE = re.compile(rb"\\[1-9]")
 
 _ROOM_FOR_REGEX = 512
 """Octets for a regex_t: the largest known has 64."""
@@ -90,20 +104,27 @@ _GROUP_COUNT_AT = _find_group_count()
 
 
 class PosixPattern:
-    """A compiled pattern.
+    """A compiled pattern; a quick one.
 
     Attributes:
         groups: how many groups it has.
     """
 
-    __slots__ = ("__weakref__", "_regex", "_spans", "groups")
+    __slots__ = ("__weakref__", "_effort", "_longest", "_regex", "_spans", "groups")
 
-    def __init__(self, pattern: bytes, options: Option) -> None:
+    def __init__(self, pattern: bytes, options: int, effort: Effort) -> None:
         """Compile a pattern.
+
+        Args:
+            pattern: as regex(7) has it.
+            options: see Option.
+            effort: of the table.
 
         Raises:
             PatternError: it is malformed.
         """
+        self._effort = effort
+        self._longest = QUICK_OCTETS_WITH_REFERENCES if _REFERENCE.search(pattern) else QUICK_OCTETS
         self._regex = _compile(pattern, options)
         self.groups = ctypes.c_size_t.from_buffer(self._regex, _GROUP_COUNT_AT).value
         self._spans = (_Span * (self.groups + 1))()
@@ -113,8 +134,10 @@ class PosixPattern:
         """Whether the pattern matches somewhere.
 
         Raises:
-            PatternError: there is no telling.
+            PatternError, TooHardError, TooMuchError: see there.
         """
+        if len(subject) > self._longest:
+            raise TooHardError
         status: int = _regexec(self._regex, subject, 0, None, 0)
         if status > _NO_MATCH:
             raise PatternError(self._error(status))
@@ -124,8 +147,10 @@ class PosixPattern:
         """The groups of the leftmost, longest match; None if there is none.
 
         Raises:
-            PatternError: there is no telling.
+            PatternError, TooHardError, TooMuchError: see there.
         """
+        if len(subject) > self._longest:
+            raise TooHardError
         status = _regexec(self._regex, subject, len(self._spans), self._spans, 0)
         if status > _NO_MATCH:
             raise PatternError(self._error(status))
@@ -143,3 +168,43 @@ class PosixPattern:
         text = ctypes.create_string_buffer(_LONGEST_ERROR)
         _regerror(status, self._regex, text, _LONGEST_ERROR)
         return text.value.decode("ascii", "replace")
+
+
+class PatientPosixPattern(PosixPattern):
+    """A compiled pattern; a patient one."""
+
+    __slots__ = ()
+
+    def __init__(self, pattern: bytes, options: int, effort: Effort) -> None:
+        super().__init__(pattern, options, effort)
+        self._longest = LONGEST_KEY
+
+    def test(self, subject: bytes) -> bool:
+        """Whether the pattern matches somewhere.
+
+        Raises:
+            PatternError, TooMuchError: see there.
+        """
+        self._check(subject)
+        return super().test(subject)
+
+    def search(self, subject: bytes) -> Groups | None:
+        """The groups of the leftmost, longest match; None if there is none.
+
+        Raises:
+            PatternError, TooMuchError: see there.
+        """
+        self._check(subject)
+        return super().search(subject)
+
+    def _check(self, subject: bytes) -> None:
+        if self._effort.abandoned:
+            raise TooMuchError("given up")
+        if len(subject) > LONGEST_KEY:
+            raise TooMuchError(f"a key of {len(subject)} octets is longer than {LONGEST_KEY}")
+
+
+def posix_compiler(effort: Effort) -> Compile:
+    """What compiles the patterns of one effort."""
+    kind = PatientPosixPattern if effort.patient else PosixPattern
+    return lambda pattern, options: kind(pattern, options, effort)

@@ -7,10 +7,10 @@ Sources: regexp_table(5); regex(7); a running postmap(1).
 from twisted_mta.tables.opening import TableRequest
 from twisted_mta.tables.pattern_table import PatternTable, open_patterns
 from twisted_mta.tables.patterns import Dialect
-from twisted_mta.tables.posix_regex import Option, PosixPattern
+from twisted_mta.tables.posix_regex import Option, posix_compiler
 
 POSIX = Dialect(
-    compile=lambda pattern, options: PosixPattern(pattern, Option(options)),
+    compiler=posix_compiler,
     options={"i": Option.IGNORE_CASE, "m": Option.NEWLINE, "x": Option.EXTENDED},
     default=Option.EXTENDED | Option.IGNORE_CASE,
     obsolete="",

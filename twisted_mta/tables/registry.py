@@ -44,7 +44,7 @@ TYPES: Mapping[str, TableType] = {
     "mongodb": TableType("mongodb:open_mongodb", extra="mongodb"),
     "mysql": TableType("mysql:open_mysql", extra="mysql"),
     "nis": TableType("nis:open_nis"),
-    "pcre": TableType("pcre:open_pcre", extra="pcre"),
+    "pcre": TableType("pcre:open_pcre"),
     "pgsql": TableType("pgsql:open_pgsql", extra="pgsql"),
     "pipemap": TableType("pipemap:open_pipemap"),
     "proxy": TableType("proxy:open_proxy"),
