@@ -214,6 +214,17 @@ class ContentTests(QueueFileTestCase):
         self.assertEqual(str(error), f"read active/{QUEUE_ID}: Bad file descriptor")
         self.assertEqual(self.events, [])
 
+    def test_cut_off_while_it_is_read(self) -> None:
+        """Nor is one that became shorter since it was opened: whoever did that, the mail must not go back for it."""
+        built = self.write(QueueFileBuilder(content=[("N", b"x" * 70)] * 5000))
+        chunks = self.open().content(built.content_offset).chunks()
+        self.assertTrue(next(chunks))
+        os.truncate(self.path, built.content_offset + 200_000)
+        error = self.assertRaises(ContentError, list, chunks)
+        self.assertNotIsInstance(error, CorruptContentError)
+        self.assertEqual(str(error), f"active/{QUEUE_ID} was cut off while it was read")
+        self.assertEqual(self.events, [])
+
     @given(st.lists(st.tuples(st.sampled_from("NLw"), st.binary(max_size=200)), max_size=40), st.integers(1, 500))
     @settings(deadline=None, max_examples=50)
     def test_any_content(self, content: Sequence[ContentRecord], piece_octets: int) -> None:

@@ -90,10 +90,11 @@ class QueueFile:
         name: ``active/QUEUEID``, as log lines have it.
     """
 
-    __slots__ = ("_emit", "_fd", "_kept", "_layout", "_queue_id", "_queue_name", "_stray_told", "name")
+    __slots__ = ("_emit", "_fd", "_kept", "_layout", "_queue_id", "_queue_name", "_size", "_stray_told", "name")
 
-    def __init__(self, fd: int, layout: QueueLayout, queue_name: str, queue_id: str, emit: Emit) -> None:
+    def __init__(self, fd: int, layout: QueueLayout, queue_name: str, queue_id: str, size: int, emit: Emit) -> None:
         self._fd = fd
+        self._size = size
         self._layout = layout
         self._emit = emit
         self._queue_name = queue_name
@@ -115,11 +116,11 @@ class QueueFile:
         except OSError as error:
             raise QueueFileError(f"open {name}: {error.strerror}") from error
         try:
-            _check_and_lock(fd, name)
+            size = _check_and_lock(fd, name)
         except BaseException:
             os.close(fd)
             raise
-        return cls(fd, layout, queue_name, queue_id, emit)
+        return cls(fd, layout, queue_name, queue_id, size, emit)
 
     def close(self) -> None:
         """Close the file, which gives up the lock; further calls do nothing."""
@@ -175,8 +176,10 @@ class QueueFile:
             self._stray_told = True
             self._emit(StrayLineEnds(self._queue_id))
 
-    def damaged(self, damage: DamagedRecordError) -> CorruptContentError:
+    def damaged(self, damage: DamagedRecordError) -> ContentError:
         """Say what is wrong with the content, and keep the file: what is to be raised."""
+        if self._is_cut_off():
+            return ContentError(f"{self.name} was cut off while it was read")
         if damage.problem:
             self._emit(RecordDamaged(self.name, damage.problem))
         self._emit(BadContentRecord(self._queue_id, damage.record_type))
@@ -185,6 +188,13 @@ class QueueFile:
             self._link_into_corrupt()
             self._emit(QueueFileCorrupt(self.name))
         return CorruptContentError(f"{self.name}: {damage}")
+
+    def _is_cut_off(self) -> bool:
+        """Whether the file has become shorter since it was opened: then damage in it says nothing about the message."""
+        try:
+            return os.fstat(self._fd).st_size < self._size
+        except OSError:
+            return True
 
     def _link_into_corrupt(self) -> None:
         # Another name, instead of the mode that Postfix sets: with that mode bounce(8) could not tell the sender.
@@ -198,9 +208,11 @@ class QueueFile:
             self._emit(QueueFileUnusable(self._queue_id, f"cannot keep the corrupt file as {target}: {error.strerror}"))
 
 
-def _check_and_lock(fd: int, name: str) -> None:
+def _check_and_lock(fd: int, name: str) -> int:
+    """Lock a queue file; its size in octets."""
     try:
-        mode = os.fstat(fd).st_mode
+        status = os.fstat(fd)
+        mode = status.st_mode
         if not stat.S_ISREG(mode):
             raise QueueFileError(f"{name} is not a regular file")
         if mode & stat.S_IRWXU != stat.S_IRWXU:
@@ -210,6 +222,7 @@ def _check_and_lock(fd: int, name: str) -> None:
         raise LockBusyError(f"{name} is locked by another process") from error
     except OSError as error:
         raise QueueFileError(f"lock {name}: {error.strerror}") from error
+    return status.st_size
 
 
 @implementer(IMessageContent)
