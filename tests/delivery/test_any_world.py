@@ -94,8 +94,8 @@ def hosts(draw: st.DrawFn, lmtp: bool) -> Host:
     return NEVER if kind == "never" else Unreachable()
 
 
-class AnyWorldTests(SynchronousTestCase):
-    """Properties of every delivery."""
+class AnyWorldTestCase(SynchronousTestCase):
+    """What holds of every delivery."""
 
     def run_to_its_end(self, engine: Engine, names: Sequence[str], **request: Any) -> bool:
         """Deliver, and let time pass until that ends; whether all is final."""
@@ -125,6 +125,10 @@ class AnyWorldTests(SynchronousTestCase):
         for event in engine.events:
             _, line = line_of(event, LogStyle())
             self.assertTrue(line.isprintable(), line)
+
+
+class AnyWorldTests(AnyWorldTestCase):
+    """Properties of single deliveries."""
 
     @settings(max_examples=150, deadline=None)
     @given(st.data())

@@ -19,12 +19,15 @@ from tests.kit.network import Host, MemoryDialer
 from tests.kit.reporter import MemoryReporter, line_of_result
 from tests.routing.fakes import FakeDNS, FakeNative, Zone
 from twisted_mta.content.in_memory import BytesContent
+from twisted_mta.delivery.cache import PoolLimits, SessionPool
+from twisted_mta.delivery.cache_keys import KeyRules
 from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import DialSettings
 from twisted_mta.delivery.factory import SessionParts
 from twisted_mta.delivery.hand_over import OtherTransport
 from twisted_mta.delivery.outgoing import OutgoingRules
 from twisted_mta.delivery.recipients import ReportingRules
+from twisted_mta.delivery.reuse import ReuseRules
 from twisted_mta.delivery.witness import Notices, Watched, Witnesses
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model.events import DeliveryFailedUnexpectedly, Event, Severity
@@ -57,14 +60,15 @@ class LoggingReporter(MemoryReporter):
 class Engine:
     """A DeliveryAgent with everything around it.
 
-    Keyword arguments go to the settings that have a field of that name: RoutingSettings, DialogSettings, DialSettings or
-    ReportingRules.
+    With `reuse`, further arguments of ReuseRules, sessions are kept for two seconds. Other keyword arguments go to the settings
+    that have a field of that name: RoutingSettings, DialogSettings, DialSettings or ReportingRules.
 
     Attributes:
         log: the lines of the log, and the results as `line_of_result` has them, in order; not the tracebacks of defects.
         events: the events behind these lines, tracebacks included.
         dialer: has the servers and what they were told.
         reporter: of the last request.
+        pool: the sessions that rest.
         status: of the last request; None while it is under way.
     """
 
@@ -81,6 +85,7 @@ class Engine:
         best_mx_transport: OtherTransport | None = None,
         content: ContentRules = PLAIN,
         flags: str = "",
+        reuse: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         settings = {"randomize": False, "myhostname": "client.test", "hello_name": "client.test", **settings}
@@ -92,6 +97,8 @@ class Engine:
         self.dns = FakeDNS(zone or {})
         self.dialer = MemoryDialer(self.clock, hosts, _pick(DialSettings, settings))
         routing = _pick(RoutingSettings, settings)
+        self.pool = SessionPool(self.clock, PoolLimits(2.0))
+        keys = KeyRules("agent", settings["hello_name"], fields=self.pool.key_fields)
         sessions = SessionParts(
             _pick(DialogSettings, settings),
             TimeLimits(SECONDS, per_request_deadline),
@@ -100,6 +107,7 @@ class Engine:
             self.clock,
             self.emit,
             content=content,
+            make_room=self.pool.shed,
         )
         router = Router(routing, self.dns, FakeNative(), OwnAddresses(own), self.emit, Random(1))
         rules = _pick(ReportingRules, settings)
@@ -108,7 +116,16 @@ class Engine:
         outgoing = OutgoingRules(self.emit, "agent", frozenset(flags), content)
         self.agent = DeliveryAgent(
             AgentParts(
-                sessions, routing, router, rules, tuple(relayhost), self.now, witnesses, best_mx_transport, outgoing
+                sessions,
+                routing,
+                router,
+                rules,
+                tuple(relayhost),
+                self.now,
+                witnesses,
+                best_mx_transport,
+                outgoing,
+                reuse=None if reuse is None else ReuseRules(self.pool, keys, self.clock, **reuse),
             )
         )
 

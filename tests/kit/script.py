@@ -80,7 +80,16 @@ class After:
     answer: "Answer" = None
 
 
-Answer = str | Close | Reset | Silence | Raw | Endless | Late | Deaf | After | None
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """Give the answer, and after `seconds` another one that nobody has asked for."""
+
+    seconds: float
+    more: "Answer"
+    answer: "Answer" = None
+
+
+Answer = str | Close | Reset | Silence | Raw | Endless | Late | Deaf | After | Unasked | None
 """A reply (its lines joined by newlines), a fault, or None: what a friendly server would say."""
 
 Rule = tuple[str, *tuple[Answer, ...]]

@@ -38,6 +38,7 @@ from tests.kit.script import (
     Reset,
     Script,
     Silence,
+    Unasked,
 )
 from tests.kit.server_tls import ServerHandshake, begin_tls
 
@@ -270,6 +271,9 @@ class ScriptedSession(Protocol):
             case Late(seconds, later):
                 self._busy = True
                 self._clock.callLater(seconds, self._perform_late, later, friendly)
+            case Unasked(seconds, more, asked):
+                self._perform(asked, friendly)
+                self._clock.callLater(seconds, self._perform, more, "")
             case Silence() | After():
                 pass
 
@@ -307,7 +311,7 @@ def reply_of(answer: Answer, friendly: str) -> str:
             return friendly
         case str(reply) | Close(reply):
             return reply
-        case Late(_, later) | Deaf(_, later):
+        case Late(_, later) | Deaf(_, later) | Unasked(_, _, later):
             return reply_of(later, friendly)
         case _:
             return ""

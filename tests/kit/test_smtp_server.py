@@ -23,6 +23,7 @@ from tests.kit.script import (
     Rule,
     Script,
     Silence,
+    Unasked,
 )
 from tests.kit.smtp_server import BodyReader, ScriptedServer, ScriptedSession
 
@@ -154,6 +155,17 @@ class FaultTests(SynchronousTestCase):
         dialog.clock.advance(3)
         self.assertEqual(dialog.heard(), ["250 2.0.0 Ok: queued"] * 2)
         self.assertEqual(len(dialog.server.messages[0].replies), 2)
+
+    def test_unasked(self) -> None:
+        """A server can say something, or hang up, when nobody has asked."""
+        dialog = Dialog(("NOOP", Unasked(5, Raw(b"421 bye\r\n"))), ("RSET", Unasked(1, Close(), "250 y")))
+        dialog.heard()
+        self.assertEqual(len(dialog.say("NOOP")), 1)
+        dialog.clock.advance(5)
+        self.assertEqual(dialog.heard(), ["421 bye"])
+        self.assertEqual(dialog.say("RSET"), ["250 y"])
+        dialog.clock.advance(1)
+        self.assertTrue(dialog.transport.disconnecting)
 
     def test_deaf(self) -> None:
         """A server can stop reading for a while."""
