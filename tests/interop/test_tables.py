@@ -285,6 +285,21 @@ class PostgresTests(TablesCase):
         )
         await self.compare_failure(self.database("query = select 1\n", "unix:/absent 127.0.0.1:1"))
 
+    async def test_names(self) -> None:
+        """Names of servers are looked up, and all their addresses tried; lists in URIs, too."""
+        query = "query = select v from a where k = '%s'\n"
+        await self.compare(self.database(query, "localhost:25432"), ["one"], finds=1)
+        several = "postgresql:///postgres?host=127.0.0.1%2Clocalhost&port=1%2C25432&user=postgres"
+        for servers in (several, f"{several}&target_session_attrs=prefer-standby"):
+            await self.compare(self.database(query, servers), ["one"], finds=1)
+        for hosts in (
+            "none.invalid",
+            "localhost:1",
+            "postgresql:///x?host=localhost%2C/absent&port=1%2C2",
+            "postgresql://x?bogus=1",
+        ):
+            await self.compare_failure(self.database(query, hosts))
+
     async def test_server_ends_connections(self) -> None:
         """A connection that has died is replaced at once."""
         table = self.tables.open(self.database("query = select v from a where k = '%s'\n"))

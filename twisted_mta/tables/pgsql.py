@@ -21,6 +21,7 @@ from twisted_mta.interfaces import ILookupTable
 from twisted_mta.model.text import to_text, to_wire
 from twisted_mta.tables.database import DatabaseTable, QueryRules, open_with_parameters, query_template
 from twisted_mta.tables.opening import TableRequest
+from twisted_mta.tables.pgsql_connecting import connect, wait_for
 from twisted_mta.tables.results import LONGEST_RESULT
 from twisted_mta.tables.source_parameters import SourceParameters
 from twisted_mta.tables.sql_servers import (
@@ -104,11 +105,7 @@ class PgsqlConnection:
 
     def __init__(self, parameters: PgsqlParameters, server: str) -> None:
         self._server = server
-        self._connection = pq.PGconn.connect(to_wire(parameters.connection_text(server)))
-        if self._connection.status != pq.ConnStatus.OK:
-            problem = to_text(self._connection.error_message)
-            self._connection.finish()
-            raise SqlError(problem)
+        self._connection = connect(parameters.connection_text(server))
         self._socket = os.dup(self._connection.socket)
         try:
             self._run(b"SET client_encoding TO '" + self._quoted(parameters.encoding) + b"'")
@@ -157,6 +154,9 @@ class PgsqlConnection:
         try:
             self._connection.send_query(statement)
             self._connection.set_single_row_mode()
+            while self._connection.flush():
+                self._wait(select.POLLIN | select.POLLOUT, ends)
+                self._connection.consume_input()
             while (result := self._next_result(ends)) is not None:
                 if complete:
                     values, length, complete = [], 0, False
@@ -174,11 +174,13 @@ class PgsqlConnection:
 
     def _next_result(self, ends: float) -> pq.abc.PGresult | None:
         while self._connection.is_busy():
-            left = ends - time.monotonic()
-            if left <= 0 or not select.select([self._connection.socket], [], [], left)[0]:
-                raise SqlError(f"no reply within {LOOKUP_SECONDS:g} seconds")
+            self._wait(select.POLLIN, ends)
             self._connection.consume_input()
         return self._connection.get_result()
+
+    def _wait(self, events: int, ends: float) -> None:
+        if not wait_for(self._connection.socket, events, ends):
+            raise SqlError(f"no reply within {LOOKUP_SECONDS:g} seconds")
 
     def _refuse_error(self, result: pq.abc.PGresult) -> None:
         if result.status in (pq.ExecStatus.SINGLE_TUPLE, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
