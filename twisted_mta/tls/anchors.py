@@ -97,7 +97,8 @@ class _Examiner:
             return self._examine_chain()
         if match is None:
             self._fault(0, Code.NO_ASSOCIATION, self._raw_leaf)
-        self._fine(0, self._raw_leaf)
+        else:
+            self._fine(0, self._raw_leaf)
         return Examination(tuple(self._events), match)
 
     def _examine_chain(self) -> Examination:
@@ -116,6 +117,7 @@ class _Examiner:
             self._fault(height, Code.CHAIN_TOO_LONG, top)
         if match is None:
             self._fault(height, Code.NO_ASSOCIATION, top)
+            self._fault(height, code if code in _UNTRUSTED else Code.ISSUER_UNKNOWN, top)
         if not anchored:
             # What else is wrong with the chain shows once its top is taken for an anchor.
             code, depth, chain = build_chain(self._raw_leaf, chain[1:], [top])
@@ -171,7 +173,7 @@ class _Examiner:
                 self._fault(at, Code.AUTHORITY_KEY_WEAK, raw)
             if at < height and not signature_is_strong(read):
                 self._fault(at, Code.DIGEST_WEAK, raw)
-        if not by_key and links[height][1].issuer != links[height][1].subject:
+        if not by_key and not links[height][1].is_self_issued:
             if height > 0:
                 height -= 1
             else:
@@ -193,13 +195,14 @@ class _Examiner:
 
 
 def _wrong_dates(certificate: Certificate, now: datetime) -> Iterator[Code]:
-    if certificate.not_before is None:
+    begins, ends = certificate.dates
+    if begins is None:
         yield Code.NOT_BEFORE_UNREADABLE
-    elif certificate.not_before > now:
+    elif begins > now:
         yield Code.NOT_YET_VALID
-    if certificate.not_after is None:
+    if ends is None:
         yield Code.NOT_AFTER_UNREADABLE
-    elif certificate.not_after <= now:
+    elif ends <= now:
         yield Code.EXPIRED
 
 

@@ -8,7 +8,7 @@ Flow: tls/verification.py reads the server's certificates; tls/names.py and tls/
 Sources: RFC 5280 sections 4.1 and 4.2.1.6; ITU-T X.690 (DER).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -89,29 +89,70 @@ class AlternativeNames:
 _DAMAGED = AlternativeNames(damaged=True)
 
 
-@dataclass(frozen=True, slots=True)
+class _Element(NamedTuple):
+    """An element of DER: where it begins, where its content does, and where it ends."""
+
+    tag: int
+    at: int
+    start: int
+    end: int
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        return self.start, self.end
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Certificate:
-    """A certificate.
+    """A certificate. What it says of names and dates is read when it is asked for.
 
     Attributes:
         der: all of it.
         public_key: its SubjectPublicKeyInfo in DER.
-        issuer: who signed it.
-        subject: whose it is.
-        not_before: from when it is valid; None: that cannot be read.
-        not_after: until when; None: that cannot be read.
-        alternative_names: its subjectAltName; None: none.
         signature_algorithm: how it was signed, an AlgorithmIdentifier in DER.
+        fields: the places of what is in its body, from the serial number on.
     """
 
     der: bytes
     public_key: bytes
-    issuer: Name
-    subject: Name
-    not_before: datetime | None
-    not_after: datetime | None
-    alternative_names: AlternativeNames | None
     signature_algorithm: bytes
+    fields: tuple[_Element, ...]
+
+    @property
+    def issuer(self) -> Name:
+        """Who signed it; empty where that is damaged."""
+        return _name(self.der, self.fields[_ISSUER])
+
+    @property
+    def subject(self) -> Name:
+        """Whose it is; empty where that is damaged."""
+        return _name(self.der, self.fields[_SUBJECT])
+
+    @property
+    def is_self_issued(self) -> bool:
+        """Whether issuer and subject are the same (RFC 5280 section 6.1)."""
+        issuer, subject = self.fields[_ISSUER], self.fields[_SUBJECT]
+        return self.der[issuer.start : issuer.end] == self.der[subject.start : subject.end]
+
+    @property
+    def dates(self) -> tuple[datetime | None, datetime | None]:
+        """From when, and until when, it is valid; None: that cannot be read."""
+        try:
+            begins, ends = _exactly(2, self.der, *self.fields[_VALIDITY].inside)
+        except CertificateError:
+            return None, None
+        return _time(self.der, begins), _time(self.der, ends)
+
+    @property
+    def alternative_names(self) -> AlternativeNames | None:
+        """Its subjectAltName; None: none."""
+        try:
+            return _alternative_names(self.der, self.fields[_KEY + 1 :])
+        except CertificateError:
+            return _DAMAGED
+
+
+_ISSUER, _VALIDITY, _SUBJECT, _KEY = 2, 3, 4, 5  # of `Certificate.fields`
 
 
 def read_certificate(der: bytes) -> Certificate:
@@ -125,23 +166,13 @@ def read_certificate(der: bytes) -> Certificate:
     """
     (outer,) = _exactly(1, der, 0, len(der), _SEQUENCE)
     body, algorithm, _ = _exactly(3, der, *outer.inside)
-    fields = list(_elements(der, *body.inside))
+    fields = tuple(_elements(der, *body.inside))
     if fields and fields[0].tag == _VERSION:
         fields = fields[1:]
-    if len(fields) < 6:
+    if len(fields) <= _KEY:
         raise CertificateError("fields are missing")
-    _serial, _algorithm, issuer, validity, subject, key = fields[:6]
-    begins, ends = _exactly(2, der, *validity.inside)
-    return Certificate(
-        der,
-        der[key.at : key.end],
-        _name(der, issuer),
-        _name(der, subject),
-        _time(der, begins),
-        _time(der, ends),
-        _alternative_names(der, fields[6:]),
-        der[algorithm.at : algorithm.end],
-    )
+    key = fields[_KEY]
+    return Certificate(der, der[key.at : key.end], der[algorithm.at : algorithm.end], fields)
 
 
 def algorithm_of(identifier: bytes) -> bytes:
@@ -186,17 +217,6 @@ def is_public_key(der: bytes) -> bool:
 # ---- DER ----
 
 
-class _Element(NamedTuple):
-    tag: int
-    at: int
-    start: int
-    end: int
-
-    @property
-    def inside(self) -> tuple[int, int]:
-        return self.start, self.end
-
-
 def _elements(der: bytes, at: int, end: int) -> Iterator[_Element]:
     """The elements that lie side by side between two places."""
     while at < end:
@@ -239,12 +259,15 @@ def _exactly(number: int, der: bytes, at: int, end: int, tag: int | None = None)
 
 
 def _name(der: bytes, element: _Element) -> Name:
-    return tuple(
-        Attribute(der[kind.start : kind.end], value.tag, der[value.start : value.end])
-        for relative in _elements(der, *element.inside)
-        for attribute in _elements(der, *relative.inside)
-        for kind, value in [_exactly(2, der, *attribute.inside)]
-    )
+    try:
+        return tuple(
+            Attribute(der[kind.start : kind.end], value.tag, der[value.start : value.end])
+            for relative in _elements(der, *element.inside)
+            for attribute in _elements(der, *relative.inside)
+            for kind, value in [_exactly(2, der, *attribute.inside)]
+        )
+    except CertificateError:
+        return ()
 
 
 def _time(der: bytes, element: _Element) -> datetime | None:
@@ -263,22 +286,19 @@ def _time(der: bytes, element: _Element) -> datetime | None:
         return None
 
 
-def _alternative_names(der: bytes, rest: list[_Element]) -> AlternativeNames | None:
+def _alternative_names(der: bytes, rest: Sequence[_Element]) -> AlternativeNames | None:
     values = [value for element in rest if element.tag == _EXTENSIONS for value in _extension(der, element)]
     if not values:
         return None
     if len(values) > 1:  # RFC 5280 4.2: there must not be two; which one would count?
         return _DAMAGED
     dns_names, addresses = [], []
-    try:
-        (outer,) = _exactly(1, values[0], 0, len(values[0]), _SEQUENCE)
-        for name in _elements(values[0], *outer.inside):
-            if name.tag == _DNS_NAME:
-                dns_names.append(values[0][name.start : name.end])
-            elif name.tag == _IP_ADDRESS:
-                addresses.append(values[0][name.start : name.end])
-    except CertificateError:
-        return _DAMAGED
+    (outer,) = _exactly(1, values[0], 0, len(values[0]), _SEQUENCE)
+    for name in _elements(values[0], *outer.inside):
+        if name.tag == _DNS_NAME:
+            dns_names.append(values[0][name.start : name.end])
+        elif name.tag == _IP_ADDRESS:
+            addresses.append(values[0][name.start : name.end])
     return AlternativeNames(tuple(dns_names), tuple(addresses))
 
 

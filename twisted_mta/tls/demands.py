@@ -46,6 +46,11 @@ class Demands:
     must_fail: bool = False
     tells_why: bool = False
 
+    @property
+    def ignores_authorities(self) -> bool:
+        """Whether it does not matter what OpenSSL thinks of the server's certificates during the handshake."""
+        return self.must_fail or bool(self.associations)
+
 
 def demands_of(policy: TlsPolicy, peer: Peer, rules: VerificationRules, emit: Emit) -> Demands:
     """Work out what a policy demands of a server.
@@ -95,7 +100,7 @@ def _by_records(policy: TlsPolicy, server: str, rules: VerificationRules, emit: 
 
 
 def _by_fingerprint(policy: TlsPolicy, server: str, rules: VerificationRules, emit: Emit) -> Demands:
-    given = tuple(each for value in reversed(policy.matches) for each in associations_of(value))
+    given = tuple(each for value in policy.matches for each in associations_of(value))
     fingerprints = _usable(given, server, rules, emit)
     if not fingerprints:
         emit(AllAssociationsUnusable(server, "fingerprints unusable"))
@@ -113,7 +118,7 @@ def _usable(
     associations: tuple[Association, ...], server: str, rules: VerificationRules, emit: Emit
 ) -> tuple[Association, ...]:
     usable = []
-    for each in associations:
+    for each in reversed(associations):  # told in the order in which Postfix tells them
         if is_usable(each, rules.record_digests, rules.fingerprint_digest):
             usable.append(each)
         else:

@@ -51,18 +51,18 @@ class Fingerprints:
             self._emit(FingerprintMalformed(shown))
             return False
         if self._tells:
-            self._emit(FingerprintAsRecord(record_text(associations_of(value)[-1])))
+            self._emit(FingerprintAsRecord(record_text(associations_of(value)[0])))
         return True
 
 
 def associations_of(fingerprint: str) -> tuple[Association, Association]:
-    """A fingerprint as two associations: it may be that of the key, or that of the certificate.
+    """A fingerprint as two associations: it may be that of the certificate, or that of its key.
 
     Args:
         fingerprint: a usable one.
     """
     digest = bytes.fromhex(fingerprint.replace(":", ""))
-    return Association(LEAF, KEY, PRIVATE_USE, digest), Association(LEAF, CERTIFICATE, PRIVATE_USE, digest)
+    return Association(LEAF, CERTIFICATE, PRIVATE_USE, digest), Association(LEAF, KEY, PRIVATE_USE, digest)
 
 
 def fingerprint_of(data: bytes, digest: Digest) -> str:

@@ -105,7 +105,7 @@ class Handshake:
 
     def certificate_seen(self, certificate: crypto.X509, error: int, depth: int, ok: bool) -> None:
         """The library looked at a certificate of the chain; the handshake goes on, whatever is wrong with it."""
-        if self._demands.associations:
+        if self._demands.ignores_authorities:
             return  # the certificates are looked at anew when all is over, and told then
         event = CallbackEvent(depth, error, ok, certificate)
         self._events.append(event)

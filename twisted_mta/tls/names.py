@@ -13,14 +13,14 @@ The rules, where they are not those of RFC 6125 alone:
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from twisted_mta.dns.idna import DomainNameError, to_a_labels
 from twisted_mta.model.events import DomainNotConverted, Emit
 from twisted_mta.model.text import to_text, to_wire
 from twisted_mta.model.tls_events import MatchNameIgnored, MatchNameRefused
-from twisted_mta.tls.certificates import COMMON_NAME, Certificate
+from twisted_mta.tls.certificates import COMMON_NAME, AlternativeNames, Certificate
 
 _DOTS = "\u3002\uff0e\uff61"  # what takes the place of a dot where people write with ideographs
 _WILDCARD = re.compile(rb"\*((?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?){2,})", re.IGNORECASE)
@@ -108,8 +108,8 @@ def references_of(names: Iterable[str], server: str, emit: Emit, *, transitional
 
 def match_names(certificate: Certificate, references: References) -> Match:
     """Compare what a certificate presents with what is demanded; the first name that matches the first reference is told."""
-    peername = _first_match(certificate, references.names)
     alternative = certificate.alternative_names
+    peername = _first_match(presented_names(certificate, alternative), references.names)
     return Match(
         names=peername is not None or not references.names,
         address=not references.address or (alternative is not None and references.address in alternative.addresses),
@@ -117,23 +117,22 @@ def match_names(certificate: Certificate, references: References) -> Match:
     )
 
 
-def _first_match(certificate: Certificate, references: tuple[bytes, ...]) -> bytes | None:
-    for reference in references:
-        for name in presented_names(certificate):
-            if name_matches(name, reference):
-                return name
-    return None
+def presented_names(certificate: Certificate, alternative: AlternativeNames | None) -> tuple[bytes, ...]:
+    """The names that a certificate has for its owner: its DNS names, or without any its common names.
 
-
-def presented_names(certificate: Certificate) -> Iterator[bytes]:
-    """The names that a certificate has for its owner: its DNS names, or without any its common names."""
-    alternative = certificate.alternative_names
+    Args:
+        certificate: it.
+        alternative: its subjectAltName.
+    """
     if alternative is not None and (alternative.dns_names or alternative.damaged):
-        yield from alternative.dns_names
-        return
-    for attribute in certificate.subject:
-        if attribute.kind == COMMON_NAME and (text := attribute.text) is not None:
-            yield to_wire(text)
+        return alternative.dns_names
+    common = (attribute.text for attribute in certificate.subject if attribute.kind == COMMON_NAME)
+    return tuple(text.encode("utf-8", "surrogatepass") for text in common if text is not None)
+
+
+def _first_match(presented: tuple[bytes, ...], references: tuple[bytes, ...]) -> bytes | None:
+    pairs = ((name, reference) for reference in references for name in presented)
+    return next((name for name, reference in pairs if name_matches(name, reference)), None)
 
 
 def name_matches(presented: bytes, reference: bytes) -> bool:

@@ -29,7 +29,7 @@ def summary_of(state: TlsState, relay: str, *, kept: bool = False) -> TlsSummary
     return TlsSummary(
         trust_word(state),
         verb,
-        relay,
+        relay.lower(),
         state.protocol,
         state.cipher,
         state.used_bits,

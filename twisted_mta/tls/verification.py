@@ -144,14 +144,17 @@ class _Finding:
     @property
     def faults(self) -> Iterator[Fault]:
         """In the order in which OpenSSL finds them."""
-        if self.forced or not self.events:
-            yield Fault(0, Code.UNSPECIFIED)
-            return
-        for event in self.events:
-            if not event.ok:
-                yield Fault(event.depth, event.error, _issuer(event.certificate))
+        if self.forced:
+            yield _FORCED
+        elif not any(event.ok and event.depth == 0 for event in self.events) and all(e.ok for e in self.events):
+            yield _FORCED  # nobody has come as far as the server's own certificate
+        else:
+            for event in self.events:
+                if not event.ok:
+                    yield Fault(event.depth, event.error, _issuer(event.certificate))
 
 
+_FORCED = Fault(0, Code.UNSPECIFIED)
 _ANY_NAME = Match(names=True, address=True)
 
 
