@@ -8,18 +8,20 @@ from tests.kit.engine import Engine
 from tests.kit.script import Script
 from twisted_mta.delivery.verdict import VERDICTS, Disposition, Kind
 from twisted_mta.model.answers import LookupResult
+from twisted_mta.model.request import RequestFlags
 from twisted_mta.smtp.actions import Scope
 
 FIRST, SECOND = "10.0.0.1", "10.0.0.2"
-ONE_HOST = {("MX", "d.test"): ["10 h1.test"], ("A", "h1.test"): [FIRST]}
-TWO_HOSTS = {("MX", "d.test"): ["10 h1.test", "20 h2.test"], ("A", "h1.test"): [FIRST], ("A", "h2.test"): [SECOND]}
 
 FAILING = {
-    Scope.SITE: (("EHLO", "{0} no"), ("HELO", "{0} no")),
+    Scope.SITE: (("EHLO", "500 no"), ("HELO", "{0} no"), ("LHLO", "{0} no")),
     Scope.MESSAGE: (("MAIL", "{0} no"),),
     Scope.RECIPIENT: (("RCPT", "{0} no"),),
 }
 """The replies by which a server fails for each scope."""
+
+KINDS = tuple((lmtp, flags) for lmtp in (False, True) for flags in (RequestFlags.SUCCESS, RequestFlags.MTA_VRFY))
+"""Mail and probes, by SMTP and by LMTP."""
 
 CODES = {Kind.SOFT: "450", Kind.HARD: "550", Kind.HARD_BUT_SOFT_BOUNCE: "550"}
 
@@ -41,16 +43,22 @@ class VerdictTests(SynchronousTestCase):
     """Each row of the verdict table."""
 
     def test_each_row(self) -> None:
-        """What the row says is what happens."""
+        """What the row says is what happens, for mail and for probes, by SMTP and by LMTP."""
+        for lmtp, flags in KINDS:
+            self.check_rows(lmtp, flags)
+
+    def check_rows(self, lmtp: bool, flags: RequestFlags) -> None:
+        """Each row for one kind of request."""
         for (scope, kind, last), verdict in VERDICTS.items():
             rules = [(start, reply.format(CODES[kind])) for start, reply in FAILING[scope]]
             engine = Engine(
-                {FIRST: Script(*rules), SECOND: Script()},
-                ONE_HOST if last else TWO_HOSTS,
+                {FIRST: Script(*rules, lmtp=lmtp), SECOND: Script(lmtp=lmtp)},
+                {("A", "d.test"): [FIRST] if last else [FIRST, SECOND]},
                 soft_bounce=kind is Kind.HARD_BUT_SOFT_BOUNCE,
+                lmtp=lmtp,
             )
-            status = engine.deliver("a@d.test", nexthop="d.test")
-            row = f"{scope} {kind} last={last}"
+            status = engine.deliver("a@d.test", nexthop="[d.test]:2500", flags=flags)
+            row = f"{scope} {kind} last={last} lmtp={lmtp} {flags}"
             (result,) = engine.reporter.results
             asked_second = engine.dialer.dialled == [FIRST, SECOND]
             if verdict.disposition is Disposition.NEXT_HOST:
@@ -69,12 +77,13 @@ class LookupTests(SynchronousTestCase):
     """Each result of a look-up."""
 
     def check(self, zone: dict[Any, Any], expected: tuple[str, str, bool], nexthop: str = "d.test", **how: Any) -> None:
-        """Deliver where the look-up fails."""
-        engine = Engine({}, zone, **how)
-        status = engine.deliver("a@d.test", nexthop=nexthop)
-        (result,) = engine.reporter.results
-        found = (result.dsn.status, result.fate.value, status.hop_status is not None)
-        self.assertEqual((found, result.relay), (expected, "none"), zone)
+        """Deliver where the look-up fails: mail and probes."""
+        for flags in (RequestFlags.SUCCESS, RequestFlags.MTA_VRFY, RequestFlags.USR_VRFY):
+            engine = Engine({}, zone, **how)
+            status = engine.deliver("a@d.test", nexthop=nexthop, flags=flags)
+            (result,) = engine.reporter.results
+            found = (result.dsn.status, result.fate.value, status.hop_status is not None)
+            self.assertEqual((found, result.relay), (expected, "none"), zone)
 
     def test_every_result_has_a_row(self) -> None:
         """Nothing is forgotten."""
@@ -106,6 +115,15 @@ class LookupTests(SynchronousTestCase):
             self.check({("AAAA", "h.test"): result}, fate, "[h.test]")
             self.check({("MX", "d.test"): ["10 h.test"], ("A", "h.test"): result}, fate)
 
+    def test_hosts_of_lmtp(self) -> None:
+        """A name is a host in LMTP, with brackets and without: no mail exchanger is asked for."""
+        for result, fate in FATES.items():
+            if result in (LookupResult.NULL_MX, LookupResult.NULL_SRV):
+                continue
+            zone = {("MX", "d.test"): ["10 h.test"], ("A", "h.test"): [FIRST], ("A", "d.test"): result}
+            for nexthop in ("d.test", "[d.test]", "inet:d.test:24"):
+                self.check(zone, fate, nexthop, lmtp=True, default_service="24")
+
     def test_exchangers_without_address(self) -> None:
         """Soft failures stick to the status, the last reason stands; on request all such failures are soft."""
         for first, second, status in (
@@ -126,6 +144,7 @@ class LookupTests(SynchronousTestCase):
             always: dict[str, Any] = {"srv_services": lambda service: True}
             if result is not LookupResult.NULL_MX:
                 self.check(zone, fate, **always)
+                self.check(zone, fate, lmtp=True, **always)
             for name, ignored in (
                 ("ignore_srv_lookup_error", result in ERRORS),
                 ("allow_srv_lookup_fallback", True),
