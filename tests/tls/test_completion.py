@@ -124,17 +124,18 @@ class CompletionTests(SynchronousTestCase):
         self.assertEqual(world.dns.questions, ["TLSA _25._tcp.mx.example"])
 
     def test_fingerprints(self) -> None:
-        """The fingerprints of a table replace those of main.cf; what is none is told, and left out."""
+        """The fingerprints of a table replace those of main.cf, as far as they are such; what is none is told, and left out."""
         world = with_entry("fingerprint match=cc|ddee", smtp_tls_fingerprint_cert_match="zz, aa:BB")
         self.assertEqual((world.policy().matches, world.lines), (("cc", "ddee"), []))
-        world = with_entry("fingerprint", smtp_tls_fingerprint_cert_match="zz, aa:BB")
-        self.assertEqual(world.policy().matches, ("aa:BB",))
-        self.assertEqual(world.lines, ["warning: malformed fingerprint value: zz"])
+        for entry, told in [("fingerprint", ["zz"]), ("fingerprint match=yy|ww", ["yy", "ww", "zz"])]:
+            world = with_entry(entry, smtp_tls_fingerprint_cert_match="zz, aa:BB")
+            self.assertEqual(world.policy().matches, ("aa:BB",))
+            self.assertEqual(world.lines, [f"warning: malformed fingerprint value: {value}" for value in told])
 
     def test_no_fingerprints(self) -> None:
         """Without a single fingerprint nothing could match: the settings are wrong. The destination is named as it is written."""
         for entry in ("fingerprint", "fingerprint match=zz", "fingerprint match=||"):
-            world = with_entry(entry, smtp_tls_fingerprint_cert_match="" if entry == "fingerprint" else "aa")
+            world = with_entry(entry, smtp_tls_fingerprint_cert_match="" if entry == "fingerprint" else "a")
             self.assertEqual(world.problem(), BAD_SETTINGS)
             self.assertEqual(
                 world.lines[-2],

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policy import Association
-from twisted_mta.tls.policy_entry import PolicyEntry, PolicyEntryError, parse_entry
+from twisted_mta.tls.policy_entry import EntryReaders, PolicyEntry, PolicyEntryError, parse_entry
 from twisted_mta.tls.policy_error import CONFIGURATION_PROBLEM, TlsPolicyError
 
 settings.register_profile("policy_entry", deadline=None, max_examples=100)
@@ -23,19 +23,22 @@ def anchors_of(names: Iterable[str]) -> tuple[Association, ...]:
     return tuple(Association(usage, 0, 0, name.encode("utf-8", "surrogatepass")) for name in names for usage in (2, 3))
 
 
+READERS = EntryReaders(anchors_of, lambda values: tuple(value for value in values if value != "zz"))
+
+
 class ParseEntryTests(SynchronousTestCase):
     """`parse_entry`."""
 
     def assert_refused(self, value: str, problem: str) -> None:
         """A value makes no sense."""
         with self.assertRaises(PolicyEntryError) as refused:
-            parse_entry(value, anchors_of)
+            parse_entry(value, READERS)
         self.assertEqual(str(refused.exception), problem)
 
     def test_level_alone(self) -> None:
         """A level, in any case; all else is left to main.cf."""
-        self.assertEqual(parse_entry("encrypt", anchors_of), PolicyEntry(Level.ENCRYPT))
-        self.assertEqual(parse_entry(" ,DANE-only\t", anchors_of), PolicyEntry(Level.DANE_ONLY))
+        self.assertEqual(parse_entry("encrypt", READERS), PolicyEntry(Level.ENCRYPT))
+        self.assertEqual(parse_entry(" ,DANE-only\t", READERS), PolicyEntry(Level.DANE_ONLY))
 
     def test_all_attributes(self) -> None:
         """Each attribute, with names in any case, between blanks and commas."""
@@ -43,7 +46,7 @@ class ParseEntryTests(SynchronousTestCase):
             parse_entry(
                 "secure PROTOCOLS=>=TLSv1.2:<=TLSv1.3,ciphers=High exclude=RC4:aNULL match=a.example:b.example"
                 " servername=hostname connection_reuse=YES enable_rpk=no tafile=one Match=:c.example tafile=two",
-                anchors_of,
+                READERS,
             ),
             PolicyEntry(
                 Level.SECURE,
@@ -59,37 +62,35 @@ class ParseEntryTests(SynchronousTestCase):
         )
 
     def test_fingerprints(self) -> None:
-        """Fingerprints, which have colons, stand between bars."""
-        entry = parse_entry("fingerprint match=aa:bb|cc match=dd||", anchors_of)
+        """Fingerprints, which have colons, stand between bars; what is none is left out."""
+        entry = parse_entry("fingerprint match=aa:bb|cc match=dd||zz", READERS)
         self.assertEqual(entry.matches, ("aa:bb", "cc", "dd"))
 
     def test_nothing_to_match(self) -> None:
         """A list of nothing is a list: nothing matches, instead of what main.cf has."""
-        self.assertEqual(parse_entry("verify match=:", anchors_of).matches, ())
-        self.assertEqual(parse_entry("verify", anchors_of).matches, None)
+        self.assertEqual(parse_entry("verify match=:", READERS).matches, ())
+        self.assertEqual(parse_entry("verify", READERS).matches, None)
 
     def test_empty_values(self) -> None:
         """Lists of protocols and exclusions may be empty, which is not the same as to be absent."""
-        entry = parse_entry("encrypt protocols= exclude=", anchors_of)
+        entry = parse_entry("encrypt protocols= exclude=", READERS)
         self.assertEqual((entry.protocols, entry.exclusions), ("", ""))
 
     def test_last_switch_counts(self) -> None:
         """Switches may stand more than once; the last one counts."""
-        self.assertEqual(
-            parse_entry("may connection_reuse=yes connection_reuse=no", anchors_of).connection_reuse, False
-        )
+        self.assertEqual(parse_entry("may connection_reuse=yes connection_reuse=no", READERS).connection_reuse, False)
 
     def test_without_tls(self) -> None:
         """At level none no attribute is even looked at."""
         self.assertEqual(
-            parse_entry("none bogus=1 ciphers =x", anchors_of),
+            parse_entry("none bogus=1 ciphers =x", READERS),
             PolicyEntry(Level.NONE, ignored=("bogus=1", "ciphers", "=x")),
         )
 
     def test_anchor_files_in_turn(self) -> None:
         """Files are read as their turn comes: what stands behind one that is missing does not matter, what stands before does."""
         with self.assertRaises(TlsPolicyError):
-            parse_entry("verify tafile=missing bogus=1", anchors_of)
+            parse_entry("verify tafile=missing bogus=1", READERS)
         self.assert_refused("verify bogus=1 tafile=missing", 'invalid attribute name: "bogus"')
 
     def test_refused(self) -> None:
@@ -147,7 +148,7 @@ class ParseEntryTests(SynchronousTestCase):
     def test_anything(self, value: str) -> None:
         """Any value gives an entry or an error, and the level of the entry is its first word."""
         try:
-            entry = parse_entry(value, anchors_of)
+            entry = parse_entry(value, READERS)
         except (PolicyEntryError, TlsPolicyError):
             return
         self.assertEqual(entry.level.word, value.replace(",", " ").split()[0].lower())

@@ -9,9 +9,11 @@ from twisted_mta.interfaces import TableError
 from twisted_mta.model.events import Event
 from twisted_mta.tables.maps import Maps
 from twisted_mta.tls.levels import Level
-from twisted_mta.tls.policy_entry import PolicyEntry
+from twisted_mta.tls.policy_entry import EntryReaders, PolicyEntry
 from twisted_mta.tls.policy_error import TlsPolicyError
 from twisted_mta.tls.policy_tables import PolicyMaps
+
+NOTHING = EntryReaders(lambda names: (), lambda values: ())
 
 
 def with_policies(entries: dict[str, str]) -> Asking:
@@ -69,7 +71,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(self.level_of(nexthop, ".b\u00fccher.example"), Level.ENCRYPT)
         maps = PolicyMaps(
             Maps("smtp_tls_policy_maps", [AtOnce({".example": "may"})], self.fail),
-            lambda names: (),
+            NOTHING,
             self.fail,
             utf8=False,
         )
@@ -79,7 +81,7 @@ class KeyTests(SynchronousTestCase):
         """What cannot be converted is no domain."""
         maps = PolicyMaps(
             Maps("smtp_tls_policy_maps", [AtOnce({".example": "may"})], self.fail),
-            lambda names: (),
+            NOTHING,
             self.fail,
             utf8=True,
         )
@@ -138,9 +140,7 @@ class FailureTests(SynchronousTestCase):
         """A table may take its time; one that fails late is told all the same."""
         events: list[Event] = []
         table = SlowTable()
-        maps = PolicyMaps(
-            Maps("smtp_tls_policy_maps", [table], events.append), lambda names: (), events.append, utf8=True
-        )
+        maps = PolicyMaps(Maps("smtp_tls_policy_maps", [table], events.append), NOTHING, events.append, utf8=True)
         finding = Deferred.fromCoroutine(maps.find("dest.example", "mx.example"))
         self.assertEqual(table.answer(None), "dest.example")
         self.assertEqual(table.answer("may"), ".example")

@@ -10,36 +10,32 @@ from twisted_mta.dns.hostnames import valid_hostname
 from twisted_mta.model.events import Emit
 from twisted_mta.model.tls_events import NoFingerprints, ServernameInvalid
 from twisted_mta.tls.dane import DaneTerms
-from twisted_mta.tls.fingerprints import Fingerprints
 from twisted_mta.tls.level_terms import terms_of_levels
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policy import Association, TlsPolicy
-from twisted_mta.tls.policy_entry import PolicyEntry
+from twisted_mta.tls.policy_entry import EntryReaders, PolicyEntry
 from twisted_mta.tls.policy_error import CONFIGURATION_PROBLEM, TlsPolicyError
 from twisted_mta.tls.subjects import Server, Site
-from twisted_mta.tls.trust_anchor_files import TrustAnchorFiles
 
 
 class Completion:
     """Completes policies, by one configuration."""
 
-    def __init__(self, settings: Settings, anchor_files: TrustAnchorFiles, emit: Emit, *, tells: bool) -> None:
+    def __init__(self, settings: Settings, readers: EntryReaders, emit: Emit) -> None:
         """Evaluate the parameters.
 
         Args:
             settings: of the protocol to be spoken.
-            anchor_files: reads files of trust anchors.
+            readers: read what is named in main.cf, too.
             emit: takes events.
-            tells: whether each fingerprint is told.
         """
         self._terms = terms_of_levels(settings)
         self._connection_reuse = settings.smtp_tls_connection_reuse
         self._enable_rpk = settings.smtp_tls_enable_rpk
         self._servername = settings.smtp_tls_servername
         self._bad_servername = _bad_servername(settings)
-        self._fingerprints = Fingerprints(settings, emit, tells=tells)
-        self._anchor_files = anchor_files
-        self._anchor_file_names = settings.smtp_tls_trust_anchor_file
+        self._readers = readers
+        self._anchor_files = settings.smtp_tls_trust_anchor_file
         self._emit = emit
 
     def policy(self, entry: PolicyEntry, dane: DaneTerms, nexthop: str, server: Server, site: Site) -> TlsPolicy:
@@ -59,13 +55,14 @@ class Completion:
         terms = self._terms[level]
         anchors: tuple[Association, ...] = ()
         if level.needs_authority:
-            anchors = entry.trust_anchors or self._anchor_files.load(self._anchor_file_names)
+            anchors = entry.trust_anchors or self._readers.anchors(self._anchor_files)
         # A local socket has no domain.
         domain = server.host if server.path else site.host
         servername = self._name_to_ask_for(entry.servername, server.host, domain)
-        matches = terms.matches if entry.matches is None else entry.matches
         if level is Level.FINGERPRINT:
-            matches = self._usable_fingerprints(matches, nexthop)
+            matches = entry.matches or self._fingerprints_for_all(nexthop)
+        else:
+            matches = terms.matches if entry.matches is None else entry.matches
         return TlsPolicy(
             level=level,
             protocols=terms.protocols if entry.protocols is None else entry.protocols,
@@ -91,8 +88,8 @@ class Completion:
             name = self._servername
         return {"hostname": host, "nexthop": domain}.get(name, name)
 
-    def _usable_fingerprints(self, values: tuple[str, ...], nexthop: str) -> tuple[str, ...]:
-        usable = self._fingerprints.usable(values)
+    def _fingerprints_for_all(self, nexthop: str) -> tuple[str, ...]:
+        usable = self._readers.fingerprints(self._terms[Level.FINGERPRINT].matches)
         if not usable:
             self._emit(NoFingerprints(nexthop))
             raise TlsPolicyError(CONFIGURATION_PROBLEM)

@@ -30,11 +30,12 @@ from twisted_mta.tables.opening import ADDRESSES
 from twisted_mta.tables.table_set import TableSet
 from twisted_mta.tls.completion import Completion
 from twisted_mta.tls.dane import Dane, DaneTerms
+from twisted_mta.tls.fingerprints import Fingerprints
 from twisted_mta.tls.level_terms import global_level
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.loglevel import LogClass, parse_loglevel
 from twisted_mta.tls.policy import NO_TLS, TlsPolicy
-from twisted_mta.tls.policy_entry import PolicyEntry
+from twisted_mta.tls.policy_entry import EntryReaders, PolicyEntry
 from twisted_mta.tls.policy_error import CONFIGURATION_PROBLEM, TlsPolicyError
 from twisted_mta.tls.policy_tables import PerSiteMaps, PolicyMaps
 from twisted_mta.tls.subjects import Server, Site, Way
@@ -108,12 +109,15 @@ class TlsPolicies:
         # What is wrong with smtp_tls_loglevel is told by the engine.
         classes = parse_loglevel(settings.smtp_tls_loglevel, _say_nothing)
         tells = bool(classes & (LogClass.DANE | LogClass.VERBOSE))
-        anchor_files = TrustAnchorFiles(settings.queue_directory, emit, tells=tells)
+        readers = EntryReaders(
+            TrustAnchorFiles(settings.queue_directory, emit, tells=tells).load,
+            Fingerprints(settings, emit, tells=tells).usable,
+        )
         return cls(
             settings,
-            _open_tables(settings, tables, anchor_files, emit),
+            _open_tables(settings, tables, readers, emit),
             Dane(settings, dns, emit, seconds, tells=tells),
-            Completion(settings, anchor_files, emit, tells=tells),
+            Completion(settings, readers, emit),
             emit,
         )
 
@@ -223,12 +227,12 @@ def _say_nothing(event: Event) -> None:
 
 
 def _open_tables(
-    settings: Settings, tables: TableSet, anchor_files: TrustAnchorFiles, emit: Emit
+    settings: Settings, tables: TableSet, readers: EntryReaders, emit: Emit
 ) -> PolicyMaps | PerSiteMaps | None:
     """The tables of policies; those of smtp_tls_per_site only count, and are opened, where there are no others."""
     if settings.smtp_tls_policy_maps:
         maps = tables.maps(settings.parameter_name("smtp_tls_policy_maps"), settings.smtp_tls_policy_maps, ADDRESSES)
-        return PolicyMaps(maps, anchor_files.load, emit, utf8=settings.smtputf8_enable)
+        return PolicyMaps(maps, readers, emit, utf8=settings.smtputf8_enable)
     if settings.smtp_tls_per_site:
         maps = tables.maps(settings.parameter_name("smtp_tls_per_site"), settings.smtp_tls_per_site, ADDRESSES)
         return PerSiteMaps(maps, global_level(settings), emit)

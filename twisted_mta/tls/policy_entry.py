@@ -29,7 +29,7 @@ class PolicyEntry:
         protocols: protocol versions, separated by colons.
         grade: grade of ciphers.
         exclusions: ciphers to leave out, separated by colons; they replace all lists of main.cf.
-        matches: names or fingerprints.
+        matches: names; or fingerprints, as far as they can be such.
         trust_anchors: what was found in its files of trust anchors.
         servername: the name to ask for (SNI), or one of the words hostname and nexthop.
         connection_reuse: whether the connection may be kept.
@@ -49,8 +49,18 @@ class PolicyEntry:
     ignored: tuple[str, ...] = ()
 
 
-LoadAnchors = Callable[[Iterable[str]], tuple[Association, ...]]
-"""Reads files of trust anchors, by their names; raises TlsPolicyError, which has been told."""
+@dataclass(frozen=True, slots=True)
+class EntryReaders:
+    """What reads values that need more than a look.
+
+    Attributes:
+        anchors: reads files of trust anchors, by their names; raises TlsPolicyError, which has been told.
+        fingerprints: leaves out what can be no fingerprint, and tells it.
+    """
+
+    anchors: Callable[[Iterable[str]], tuple[Association, ...]]
+    fingerprints: Callable[[Iterable[str]], tuple[str, ...]]
+
 
 _Value = str | bool | tuple[str, ...] | tuple[Association, ...]
 
@@ -64,32 +74,33 @@ class _Attribute:
         levels: where it has a meaning.
         may_be_empty: whether it has one without a value.
         once: whether it may stand only once.
-        read: makes the field's value of a name as written, and a value; with the entry so far, and what loads anchors.
+        read: makes the field's value of a name as written, and a value; with the entry so far, and readers.
     """
 
     field: str
     levels: frozenset[Level] = frozenset(Level) - {Level.NONE}
     may_be_empty: bool = False
     once: bool = True
-    read: Callable[[str, str, PolicyEntry, LoadAnchors], _Value] = lambda name, value, entry, load_anchors: value
+    read: Callable[[str, str, PolicyEntry, EntryReaders], _Value] = lambda name, value, entry, readers: value
 
 
-def _read_matches(name: str, value: str, entry: PolicyEntry, load_anchors: LoadAnchors) -> _Value:
-    separator = "|" if entry.level is Level.FINGERPRINT else ":"
-    return (entry.matches or ()) + split_words(value, separator)
+def _read_matches(name: str, value: str, entry: PolicyEntry, readers: EntryReaders) -> _Value:
+    if entry.level is Level.FINGERPRINT:
+        return (entry.matches or ()) + readers.fingerprints(split_words(value, "|"))
+    return (entry.matches or ()) + split_words(value, ":")
 
 
-def _read_anchor_file(name: str, value: str, entry: PolicyEntry, load_anchors: LoadAnchors) -> _Value:
-    return (*entry.trust_anchors, *load_anchors((value,)))
+def _read_anchor_file(name: str, value: str, entry: PolicyEntry, readers: EntryReaders) -> _Value:
+    return (*entry.trust_anchors, *readers.anchors((value,)))
 
 
-def _read_servername(name: str, value: str, entry: PolicyEntry, load_anchors: LoadAnchors) -> _Value:
+def _read_servername(name: str, value: str, entry: PolicyEntry, readers: EntryReaders) -> _Value:
     if not valid_hostname(value):
         raise PolicyEntryError(f'"{name}={value}" specifies an invalid hostname')
     return value
 
 
-def _read_switch(name: str, value: str, entry: PolicyEntry, load_anchors: LoadAnchors) -> _Value:
+def _read_switch(name: str, value: str, entry: PolicyEntry, readers: EntryReaders) -> _Value:
     try:
         return read_boolean(name, value)
     except ConfigError:
@@ -111,12 +122,12 @@ _ATTRIBUTES: Mapping[str, _Attribute] = {
 }
 
 
-def parse_entry(value: str, load_anchors: LoadAnchors) -> PolicyEntry:
+def parse_entry(value: str, readers: EntryReaders) -> PolicyEntry:
     """Read a value.
 
     Args:
         value: as a table gave it.
-        load_anchors: reads the files of trust anchors that it names, each when its turn comes.
+        readers: read what it names, each when its turn comes.
 
     Raises:
         PolicyEntryError: it makes no sense.
@@ -132,11 +143,11 @@ def parse_entry(value: str, load_anchors: LoadAnchors) -> PolicyEntry:
         return PolicyEntry(level, ignored=words[1:])
     entry = PolicyEntry(level)
     for pair in words[1:]:
-        entry = _with_attribute(entry, pair, load_anchors)
+        entry = _with_attribute(entry, pair, readers)
     return entry
 
 
-def _with_attribute(entry: PolicyEntry, pair: str, load_anchors: LoadAnchors) -> PolicyEntry:
+def _with_attribute(entry: PolicyEntry, pair: str, readers: EntryReaders) -> PolicyEntry:
     name, equals, value = pair.partition("=")
     if not equals or not name:
         missing = "attribute name" if equals else "'=' after attribute name"
@@ -150,4 +161,4 @@ def _with_attribute(entry: PolicyEntry, pair: str, load_anchors: LoadAnchors) ->
         raise PolicyEntryError(f'attribute "{name}" invalid at security level "{entry.level.word}"')
     if attribute.once and getattr(entry, attribute.field) is not None:
         raise PolicyEntryError(f'attribute "{name}" is specified multiple times')
-    return replace(entry, **{attribute.field: attribute.read(name, value, entry, load_anchors)})
+    return replace(entry, **{attribute.field: attribute.read(name, value, entry, readers)})

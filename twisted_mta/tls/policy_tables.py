@@ -18,7 +18,7 @@ from twisted_mta.model.tls_events import (
 )
 from twisted_mta.tables.maps import Maps
 from twisted_mta.tls.levels import Level
-from twisted_mta.tls.policy_entry import LoadAnchors, PolicyEntry, PolicyEntryError, parse_entry
+from twisted_mta.tls.policy_entry import EntryReaders, PolicyEntry, PolicyEntryError, parse_entry
 from twisted_mta.tls.policy_error import CONFIGURATION_PROBLEM, LOOKUP_PROBLEM, TlsPolicyError
 
 _NEXTHOP, _HOST = "next-hop destination", "server hostname"
@@ -27,16 +27,16 @@ _NEXTHOP, _HOST = "next-hop destination", "server hostname"
 class PolicyMaps:
     """The tables of smtp_tls_policy_maps."""
 
-    def __init__(self, maps: Maps, load_anchors: LoadAnchors, emit: Emit, *, utf8: bool) -> None:
+    def __init__(self, maps: Maps, readers: EntryReaders, emit: Emit, *, utf8: bool) -> None:
         """Take the tables.
 
         Args:
             maps: the tables.
-            load_anchors: reads files of trust anchors.
+            readers: read what values name.
             emit: takes events.
             utf8: smtputf8_enable: whether a domain may be in Unicode.
         """
-        self._load_anchors = load_anchors
+        self._readers = readers
         self._maps = maps
         self._emit = emit
         self._utf8 = utf8
@@ -85,7 +85,7 @@ class PolicyMaps:
         return True
 
     def _read(self, key: str, value: str) -> PolicyEntry:
-        entry = parse_entry(value, self._load_anchors)
+        entry = parse_entry(value, self._readers)
         for pair in entry.ignored:
             self._emit(TlsAttributeIgnored(self._maps.parameter, key, pair))
         return entry
