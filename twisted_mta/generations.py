@@ -36,6 +36,7 @@ from twisted_mta.postfix.services import PrivateServices
 from twisted_mta.postfix.work import QueueFiles, QueueWork
 from twisted_mta.tables.table_set import TableSet
 from twisted_mta.tables.threads import TableThreads
+from twisted_mta.tls.openssl_conf import OpensslConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +199,7 @@ class GenerationLoader:
         if master_cf:
             self._read_entry(warnings.append)
         flags = options["flags"] or self._entry.flags
-        settings, errors = salvage_settings(
-            options.config_directory,
-            protocol=options["protocol"],
-            service_name=options["service"],
-            overrides=[*self._entry.overrides, *options.overrides],
-        )
+        settings, errors = self._settings()
         problem = self._entry_problem or (errors[0].describe() if errors else "")
         tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
         services = self._services(settings)
@@ -234,6 +230,23 @@ class GenerationLoader:
             warnings.append(f'lmtp_assume_final is obsolete; instead, specify "flags={flags}X" in master.cf')
         files = self._queue_files(settings, reporting)
         return Generation(settings, tables, agent, files, (*settings.warnings, *warnings), problem, stamp, cache)
+
+    def openssl_configuration(self) -> OpensslConfiguration:
+        """How OpenSSL is to be loaded; the usual way where nobody can say."""
+        self._read_entry(lambda text: None)
+        try:
+            return OpensslConfiguration.from_settings(self._settings()[0])
+        except ConfigError:
+            return OpensslConfiguration()  # what is wrong is told when all is loaded
+
+    def _settings(self) -> tuple[Settings, tuple[ConfigError, ...]]:
+        options = self._options
+        return salvage_settings(
+            options.config_directory,
+            protocol=options["protocol"],
+            service_name=options["service"],
+            overrides=[*self._entry.overrides, *options.overrides],
+        )
 
     def load_after(self, former: Generation, *, master_cf: bool) -> Generation:
         """The same for a service that runs: what cannot even be read defers all mail, with the former settings.

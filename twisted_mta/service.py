@@ -42,6 +42,7 @@ from twisted_mta.postfix.postlog import LogWriter, open_log, twisted_log_bridge
 from twisted_mta.postfix.privileges import MailOwner, PrivilegeError, become, find_mail_owner
 from twisted_mta.postfix.requests import DeliveryListener
 from twisted_mta.postfix.supervisor import CHANGED, FIRST_SOCKET_FD, READY, STATUS_FD, Supervisor, worker_command
+from twisted_mta.tls.openssl_start import start_again_if_needed
 
 GRACE_SECONDS = 8.0
 """After SIGTERM, deliveries in flight have so long to end; what does not end is tried again by the queue manager."""
@@ -85,6 +86,10 @@ class PostfixService(Service):
             self._unlogged.append(event)
 
     # ---- start ----
+
+    def load_openssl(self) -> None:
+        """Have OpenSSL loaded with the configuration that main.cf wants for it: perhaps by another start of this process."""
+        start_again_if_needed(self._loader.openssl_configuration())
 
     def privilegedStartService(self) -> None:
         """Open what may need root, and do what is to be done as root.
@@ -367,8 +372,7 @@ def makeService(options: Options) -> Service:
     """What twistd runs."""
     from twisted.internet import reactor
 
-    if options["worker"]:
-        return WorkerService(options, reactor)
-    if os.geteuid() == 0:
-        return SupervisorService(options, reactor)
-    return DeliveryService(options, reactor)
+    kind = WorkerService if options["worker"] else SupervisorService if os.geteuid() == 0 else DeliveryService
+    service = kind(options, reactor)
+    service.load_openssl()
+    return service

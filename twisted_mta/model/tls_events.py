@@ -222,6 +222,14 @@ class TlsDisabled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class OpensslConfigurationWaits(Event):
+    """Another configuration of OpenSSL is asked for than it was loaded with: tls_config_file and tls_config_name."""
+
+    file: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuthoritiesUnusable(Event):
     """Certification authorities cannot be loaded, so that there is no TLS; `sources` are parameters with their values."""
 

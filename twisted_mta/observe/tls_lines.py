@@ -55,6 +55,10 @@ TLS_TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
         "the installed pyOpenSSL and cryptography are too old or too new for: {what}",
     ),
     tls_events.TlsDisabled: (_WARNING, "{reason}disabling TLS support"),
+    tls_events.OpensslConfigurationWaits: (
+        _WARNING,
+        "tls_config_file = {file}, tls_config_name = {name}: OpenSSL was loaded without that; restart the service",
+    ),
     tls_events.AuthoritiesUnusable: (
         _INFO,
         "cannot load Certification Authority data, {sources}: disabling TLS support",

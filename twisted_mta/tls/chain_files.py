@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from OpenSSL import SSL, crypto
 
-from twisted_mta.tls.library import LibraryError, errors_of
+from twisted_mta.tls.library import errors_of
+from twisted_mta.tls.library_error import LibraryError
 from twisted_mta.tls.pem import PemError, PemObject, pem_objects
 
 _CERTIFICATES = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})

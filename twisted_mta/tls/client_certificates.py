@@ -29,7 +29,7 @@ from twisted_mta.tls.chain_files import (
     read_key,
     read_mixed,
 )
-from twisted_mta.tls.library import LibraryError
+from twisted_mta.tls.library_error import LibraryError
 from twisted_mta.tls.telling import tell_library_errors
 
 _LARGEST_FILE = 4 * 1024 * 1024

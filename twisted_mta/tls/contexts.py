@@ -8,14 +8,15 @@ Sources: SSL_CTX_new(3), SSL_CTX_set_min_proto_version(3), SSL_CTX_set_cipher_li
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from OpenSSL import SSL
 
 from twisted_mta.tls.ciphers import CipherError, cipher_string, with_security_level
 from twisted_mta.tls.levels import Level
-from twisted_mta.tls.library import LibraryError, errors_of, set_groups
+from twisted_mta.tls.library import set_ciphers, set_groups
+from twisted_mta.tls.library_error import LibraryError
 from twisted_mta.tls.protocols import ProtocolLimits, parse_protocols
 
 MOST_SHAPES = 64
@@ -45,10 +46,10 @@ class ShapeError(Exception):
         errors: what the library says.
     """
 
-    def __init__(self, problem: str, errors: list[LibraryError] | None = None) -> None:
+    def __init__(self, problem: str, errors: Sequence[LibraryError] = ()) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.errors = errors or []
+        self.errors = tuple(errors)
 
 
 class Contexts:
@@ -114,12 +115,10 @@ class Contexts:
         context.set_options(self._options | limits.off)
         remarks = _limit_versions(context, limits)
         # Our own certificates were chosen by somebody who knows them: the level is for the server's.
-        context.set_cipher_list(b"ALL:@SECLEVEL=0")
+        set_ciphers(context, "ALL:@SECLEVEL=0")
         self._prepare(context)
-        try:
-            context.set_cipher_list(with_security_level(ciphers, must_match=must_match).encode("utf-8", "replace"))
-        except SSL.Error as error:
-            raise ShapeError(f'error setting cipher grade: "{grade}"', errors_of(error)) from error
+        if errors := set_ciphers(context, with_security_level(ciphers, must_match=must_match)):
+            raise ShapeError(f'error setting cipher grade: "{grade}"', errors)
         if self._groups:
             set_groups(context, self._groups)
         return Shape(context, ciphers, remarks)

@@ -115,7 +115,7 @@ def dumping_connection(classes: LogClass, emit: Emit) -> type[Connection]:
             self._tell("write to", data)
             return data
 
-        def bio_write(self, buf: bytes | bytearray | memoryview[int]) -> int:
+        def bio_write(self, buf: "bytes | bytearray | memoryview[int]") -> int:
             """Give what was received."""
             self._tell("read from", bytes(buf))
             return super().bio_write(buf)

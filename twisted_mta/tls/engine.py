@@ -13,8 +13,10 @@ from twisted_mta.config.settings import Settings
 from twisted_mta.model.events import Emit
 from twisted_mta.model.tls_events import (
     CipherListChosen,
+    OpensslConfigurationWaits,
     RawPublicKeysUnsupported,
     ServerNameSent,
+    TlsDisabled,
     TlsEngineStarted,
     TlsLibraryLacks,
     TlsSetUp,
@@ -31,6 +33,8 @@ from twisted_mta.tls.groups import usable_groups
 from twisted_mta.tls.handshake import Handshake, Shared
 from twisted_mta.tls.library import Connection, clear_errors, missing, note_signatures
 from twisted_mta.tls.loglevel import LogClass, parse_loglevel
+from twisted_mta.tls.openssl_conf import OpensslConfiguration
+from twisted_mta.tls.openssl_start import is_in_force
 from twisted_mta.tls.options import option_bits
 from twisted_mta.tls.policy import TlsPolicy
 from twisted_mta.tls.rules import VerificationRules
@@ -84,22 +88,19 @@ class TlsEngine:
         classes = parse_loglevel(settings.smtp_tls_loglevel, emit, loglevel)
         if classes & LogClass.VERBOSE:
             emit(TlsEngineStarted())
-        rules = VerificationRules.from_settings(settings, classes, emit)
+        rules = VerificationRules.from_settings(settings, classes, emit) if _has_library_for(settings, emit) else None
         if rules is None:
             return None
+        options = option_bits(settings, emit)
         try:
             authorities = Authorities.from_settings(settings, emit)
             certificates = ClientCertificates.from_settings(settings, emit)
         except (AuthoritiesError, ClientCertificatesError):
             return None
-        _tell_limits(settings, emit)
+        groups = usable_groups((*settings.tls_eecdh_auto_curves, *settings.tls_ffdhe_auto_groups), emit)
         cache = SessionCache.from_settings(settings, clock)
-        contexts = Contexts(
-            cipher_lists(settings),
-            usable_groups((*settings.tls_eecdh_auto_curves, *settings.tls_ffdhe_auto_groups), emit),
-            option_bits(settings, emit),
-            functools.partial(_prepare, rules, authorities, certificates, cache, emit),
-        )
+        prepare = functools.partial(_prepare, rules, authorities, certificates, cache, emit)
+        contexts = Contexts(cipher_lists(settings), groups, options, prepare)
         shared = Shared(
             rules,
             cache,
@@ -178,12 +179,21 @@ class TlsEngine:
         return octets
 
 
-def _tell_limits(settings: Settings, emit: Emit) -> None:
-    """Tell what is asked for and cannot be had from the libraries."""
+def _has_library_for(settings: Settings, emit: Emit) -> bool:
+    """Whether OpenSSL is, or can be, as it is configured; tells where it is not."""
+    configuration = OpensslConfiguration.from_settings(settings)
+    if problem := configuration.problem():
+        words, errors = problem
+        emit(TlsDisabled(f"{words}, "))
+        tell_library_errors(errors, emit)
+        return False
+    if not is_in_force(configuration):
+        emit(OpensslConfigurationWaits(configuration.file, configuration.name))
     if lacking := missing():
         emit(TlsLibraryLacks(", ".join(lacking)))
     if settings.smtp_tls_enable_rpk:
         emit(RawPublicKeysUnsupported(settings.parameter_name("smtp_tls_enable_rpk")))
+    return True
 
 
 def _prepare(

@@ -30,20 +30,18 @@ def usable_groups(names: Iterable[str], emit: Emit) -> str:
     if not wanted:
         return ""
     trial = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    usable = [name for name in wanted if _is_usable(trial, name, emit)]
+    usable = [name for name in wanted if set_groups(trial, name)]
+    unknown = [name for name in wanted if name not in usable and not is_known_name(name)]
+    for name in unknown:
+        emit(TlsGroupUnknown(name))
     if usable:
         return ":".join(usable)
-    emit(TlsGroupsUnusable("none of the configured key exchange groups are supported"))
+    if len(unknown) < len(wanted):
+        emit(TlsGroupsUnusable("none of the configured key exchange groups are supported"))
+    else:
+        emit(TlsGroupsUnusable("no configured key exchange group - OpenSSL requires at least one"))
     emit(TlsGroupsUnusable("using Postfix default key exchange groups instead"))
     usable = [name for name in DEFAULT_GROUPS if set_groups(trial, name)]
     if not usable:
         emit(TlsGroupsUnusable("using OpenSSL default key exchange groups instead"))
     return ":".join(usable)
-
-
-def _is_usable(trial: SSL.Context, name: str, emit: Emit) -> bool:
-    if ":" not in name and set_groups(trial, name):
-        return True
-    if not is_known_name(name):
-        emit(TlsGroupUnknown(name))
-    return False

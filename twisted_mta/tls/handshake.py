@@ -68,9 +68,9 @@ class Handshake:
     __slots__ = (
         "_demands",
         "_events",
+        "_is_saved",
         "_kept",
         "_key",
-        "_last_session",
         "_relay",
         "_shared",
         "_verdict",
@@ -95,7 +95,7 @@ class Handshake:
         self._relay = peer.relay
         self._key = key
         self._kept: KeptSession | None = None
-        self._last_session: bytes | None = None
+        self._is_saved = False
         self._events: list[CallbackEvent] = []
         self._verdict: Verdict | None = None
         self.state: TlsState | None = None
@@ -119,13 +119,16 @@ class Handshake:
             What came of it.
         """
         self.connection.is_shaken = True
+        # Before TLS 1.3 it is complete by now; later, the server has yet to send its ticket.
+        before = self.connection.get_protocol_version() < SSL.TLS1_3_VERSION
+        session = self._new_session() if before else None
         resumed = self._kept is not None and was_resumed(self.connection)
         self._verdict = verdict = self._taken_up(self._kept) if self._kept and resumed else self._judged()
         self._events.clear()
         self.state = state = self._state(verdict, resumed=resumed)
         if self._wants(LogClass.SUMMARY):
             self._shared.emit(summary_of(state, self._relay))
-        self._keep_session()
+        self._keep(session)
         return state
 
     def _judged(self) -> Verdict:
@@ -184,31 +187,39 @@ class Handshake:
         self._tell_cache("looking for session {} in", key)
         kept = cache.find(key)
         if kept is not None and load_session(self.connection, kept.der):
-            self._kept, self._last_session = kept, kept.der
+            self._kept = kept
             self._tell_cache("reloaded session {} from", key)
 
     def application_data_came(self) -> None:
         """The server has spoken inside TLS: with TLS 1.3 its tickets have come by now (RFC 8446 section 4.6.1)."""
-        self._keep_session()
+        if not self._is_saved:
+            self._keep(self._new_session())
 
     def closed(self) -> None:
         """The connection is over."""
-        self._keep_session()
+        if not self._is_saved:
+            self._keep(self._new_session())
         # The two hold each other, and OpenSSL's memory should not wait for the garbage collector.
         self.connection.subject = None
 
-    def _keep_session(self) -> None:
+    def _new_session(self) -> bytes | None:
+        """The session, if it is another one than was taken up, and can be taken up itself."""
+        if self._key is None:
+            return None
+        session = dump_session(self.connection)
+        if session is None or not can_be_resumed(session) or (self._kept and session == self._kept.der):
+            return None
+        self._tell_cache("save session {} to", self._key)
+        return session
+
+    def _keep(self, session: bytes | None) -> None:
         cache, key, verdict = self._shared.cache, self._key, self._verdict
-        if cache is None or key is None or verdict is None:
+        if session is None or cache is None or key is None or verdict is None:
             return
-        der = dump_session(self.connection)
-        if der is None or der == self._last_session or not can_be_resumed(der):
-            return
-        self._last_session = der
-        self._tell_cache("save session {} to", key)
+        self._is_saved = True
         # A verdict does not grow younger by being taken up: no later than the lifetime of the cache it is made anew.
         judged_at = self._kept.judged_at if self._kept and self.state and self.state.resumed else cache.now
-        cache.keep(key, KeptSession(der, verdict, judged_at))
+        cache.keep(key, KeptSession(session, verdict, judged_at))
 
     def _tell_cache(self, doing: str, key: SessionKey) -> None:
         if self._wants(LogClass.CACHE):

@@ -14,6 +14,8 @@ from typing import Any
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
 
+from twisted_mta.tls.library_error import LibraryError
+
 # ---- what is there ----
 
 _NEEDS = {
@@ -61,9 +63,6 @@ OP_ALL: int = getattr(lib, "SSL_OP_ALL", 0x80000850)
 """The workarounds that are on by default (SSL_CTX_set_options(3))."""
 
 # ---- errors ----
-
-LibraryError = tuple[int, str, str, str]
-"""Number (0: not known), name of the library, reason, what else is known."""
 
 _SYSTEM = 0x80000000
 _ALERTS = range(1000, 1256)
@@ -216,6 +215,22 @@ def has_extended_master_secret(connection: SSL.Connection) -> bool:
 
 
 # ---- contexts ----
+
+
+def set_ciphers(context: SSL.Context, names: str) -> list[LibraryError]:
+    """Offer these ciphers of TLS 1.2 and before (SSL_CTX_set_cipher_list(3)).
+
+    Args:
+        context: not used yet.
+        names: a list in the words of openssl-ciphers(1).
+
+    Returns:
+        Empty if that went well, otherwise what went wrong.
+    """
+    if lib.SSL_CTX_set_cipher_list(context._context, names.encode("utf-8", "surrogateescape")) == 1:
+        clear_errors()
+        return []
+    return pop_errors()
 
 
 def set_groups(context: SSL.Context, names: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from twisted_mta.model.events import Emit
 from twisted_mta.model.tls_events import TlsLibraryProblem
-from twisted_mta.tls.library import LibraryError
+from twisted_mta.tls.library_error import LibraryError
 
 
 def tell_library_errors(errors: Iterable[LibraryError], emit: Emit) -> None:
