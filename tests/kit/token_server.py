@@ -167,7 +167,9 @@ class TokenServer:
         return number
 
     def url(self, path: str) -> str:
-        """The URL of one of its paths."""
+        """The URL of one of its paths; without sockets, one that only looks like it."""
+        if self._port is None:
+            return f"https://t.example{path}"
         return f"{self._scheme}://127.0.0.1:{self.port}{path}"
 
     def stop(self) -> Deferred[Any]:

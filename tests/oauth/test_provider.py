@@ -16,10 +16,10 @@ from twisted_mta.oauth.accounts import FOLDER, Accounts
 from twisted_mta.oauth.provider import (
     FIRST_PAUSE_SECONDS,
     HOPELESS_PAUSE_SECONDS,
-    LONGEST_LOCK_SECONDS,
     LONGEST_PAUSE_SECONDS,
     TokenProvider,
 )
+from twisted_mta.oauth.refreshing import LONGEST_LOCK_SECONDS
 from twisted_mta.oauth.store import TokenStore, store_of
 from twisted_mta.sasl.oauth_tokens import Tokens
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from twisted_mta import __version__
-from twisted_mta.cli import config, demo, lookup, send, tls
+from twisted_mta.cli import config, demo, lookup, oauth, send, tls
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         "--config-directory", type=Path, metavar="DIR", help="Postfix's configuration directory; default: no main.cf"
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (demo, send, config, lookup, tls):
+    for module in (demo, send, config, lookup, tls, oauth):
         module.add_to(commands)
     return top
 

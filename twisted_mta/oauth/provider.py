@@ -18,11 +18,9 @@ refreshes, and then first looks whether another one has done so already.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import TypeVar
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -33,13 +31,12 @@ from twisted_mta.model.events import Emit
 from twisted_mta.model.sasl_events import TokenObtained, TokenRefused, TokenUnavailable
 from twisted_mta.oauth.accounts import Accounts
 from twisted_mta.oauth.grants import TokenServer
-from twisted_mta.oauth.store import NO_FILE, Lock, Stamp, TokenStore
+from twisted_mta.oauth.refreshing import Keeper, UnsavedError
+from twisted_mta.oauth.store import NO_FILE, Stamp, TokenStore
 from twisted_mta.sasl.oauth import GrantError, Remedy
 from twisted_mta.sasl.oauth_account import Account
-from twisted_mta.sasl.oauth_tokens import TokenFileError, Tokens, to_text
+from twisted_mta.sasl.oauth_tokens import TokenFileError, Tokens
 from twisted_mta.tables.opening import InThread
-
-T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS = 5.0
 """After a failure; each further one doubles it."""
@@ -48,12 +45,6 @@ LONGEST_PAUSE_SECONDS = 300.0
 
 HOPELESS_PAUSE_SECONDS = 300.0
 """Where waiting does not help: somebody may mend what we cannot see, such as a permission at the provider."""
-
-LOCK_PAUSE_SECONDS = 0.2
-"""How often a lock that another process has is tried again."""
-
-LONGEST_LOCK_SECONDS = 60.0
-"""Twice as long as a request may take."""
 
 MOST_USERS = 10_000
 """So many users are remembered; beyond that those that nobody waits for are forgotten, and read from their files again."""
@@ -227,59 +218,35 @@ class TokenProvider:
         return tokens
 
     async def _refresh(self, slot: _Slot) -> Tokens:
-        account, user = slot.account, slot.user
-        store = self._store_of(account)
-        lock = await self._lock(store, slot)
+        store = self._store_of(slot.account)
+        keeper = Keeper(slot.account, slot.user, store, self._clock, self._in_thread)
+        lock = await keeper.lock()
         try:
             if slot.unsaved is not None:
-                await self._save_late(store, slot, slot.unsaved)
-            stamp = store.stamp(account.name, user)
-            former = store.load(account.name, user)
-            slot.stamp = stamp
+                # A refresh token that no file has is not used up.
+                await keeper.save(slot.unsaved)
+                slot.unsaved = None
+            former = keeper.load()
             if former is None:
                 raise GrantError("nobody has consented yet", Remedy.LOGIN)
             if not former.is_due(self._clock.seconds()) and former.access_token != slot.refused:
                 return former
             if not former.refresh_token:
                 raise GrantError("there is no refresh token", Remedy.LOGIN)
-            tokens = await self._exchange(store, slot, former)
+            tokens = await self._exchange(keeper, slot, former)
             self._emit(TokenObtained(slot.whose, int(tokens.lifetime_seconds)))
             return tokens
         finally:
+            slot.stamp = store.stamp(slot.account.name, slot.user)
             lock.release()
 
-    async def _lock(self, store: TokenStore, slot: _Slot) -> Lock:
-        deadline = self._clock.seconds() + LONGEST_LOCK_SECONDS
-        while (lock := store.try_lock(slot.account.name, slot.user)) is None:
-            if self._clock.seconds() >= deadline:
-                raise GrantError("another process is refreshing the token, and does not come to an end", Remedy.WAIT)
-            await deferLater(self._clock, LOCK_PAUSE_SECONDS)
-        return lock
-
-    async def _exchange(self, store: TokenStore, slot: _Slot, former: Tokens) -> Tokens:
-        """Refresh, and keep what comes before anybody gets it; what cannot be kept is tried again before the next time."""
-        account, user = slot.account, slot.user
-        room = await self._blocking(lambda: store.reserve(account.name, user))
+    async def _exchange(self, keeper: Keeper, slot: _Slot, former: Tokens) -> Tokens:
         try:
-            tokens = await self._server.refresh(account, former)
-        except BaseException:
-            room.discard()
-            raise
-        try:
-            await self._blocking(lambda: room.commit(to_text(account.name, user, tokens)))
-        except TokenFileError as error:
-            slot.unsaved = tokens
+            return await keeper.refresh(self._server, former)
+        except UnsavedError as error:
+            slot.unsaved = error.tokens
             self._emit(TokenUnavailable(slot.whose, f"new tokens are kept in memory only: {error}"))
-        slot.stamp = store.stamp(account.name, user)
-        return tokens
-
-    async def _save_late(self, store: TokenStore, slot: _Slot, tokens: Tokens) -> None:
-        """Keep tokens that could not be kept when they came; a refresh token that no file has is not used."""
-        await self._blocking(lambda: store.save(slot.account.name, slot.user, tokens))
-        slot.unsaved = None
-
-    def _blocking(self, work: Callable[[], T]) -> Deferred[T]:
-        return maybeDeferred(work) if self._in_thread is None else self._in_thread(work)
+            return error.tokens
 
     # ---- the end of it ----
 

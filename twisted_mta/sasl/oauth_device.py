@@ -144,13 +144,18 @@ class DevicePolling:
             elif error.code != "authorization_pending":
                 if error.remedy is not Remedy.WAIT:
                     raise
-                self.failed()
+                self.no_reply(now)
         self._check_time(now)
         return None
 
-    def failed(self) -> None:
-        """There was no usable reply: ask less often (RFC 8628 section 3.5)."""
+    def no_reply(self, now: float) -> None:
+        """There was no usable reply: ask less often (RFC 8628 section 3.5).
+
+        Raises:
+            GrantError: it is over.
+        """
         self.wait_seconds = min(self.wait_seconds * 2, LONGEST_INTERVAL_SECONDS)
+        self._check_time(now)
 
     def _check_time(self, now: float) -> None:
         if now + self.wait_seconds >= self._ends_at:
