@@ -30,7 +30,7 @@ from twisted_mta.tls.contexts import Contexts, Shape, ShapeError
 from twisted_mta.tls.debug import dumping_connection, tell_steps
 from twisted_mta.tls.demands import Demands, demands_of
 from twisted_mta.tls.groups import usable_groups
-from twisted_mta.tls.handshake import Handshake, Shared
+from twisted_mta.tls.handshake import Handshake, Shared, Wanted
 from twisted_mta.tls.library import Connection, clear_errors, missing, note_signatures
 from twisted_mta.tls.loglevel import LogClass, parse_loglevel
 from twisted_mta.tls.openssl_conf import OpensslConfiguration
@@ -103,6 +103,7 @@ class TlsEngine:
         contexts = Contexts(cipher_lists(settings), groups, options, prepare)
         shared = Shared(
             rules,
+            Wanted.of(classes),
             cache,
             settings.protocol,
             certificates.rsa_bits,
@@ -126,11 +127,10 @@ class TlsEngine:
             TlsStartError: a setting is wrong, which has been told.
         """
         shared = self._shared
-        verbose = shared.rules.wants(LogClass.VERBOSE)
-        if verbose:
+        if shared.wanted.verbose:
             shared.emit(TlsSetUp(peer.relay.lower()))
         demands = demands_of(policy, peer, shared.rules, shared.emit)
-        shape = self._shape(policy, demands, verbose=verbose)
+        shape = self._shape(policy, demands)
         name = self._name_to_ask_for(policy, demands.server)
         key = self._key(policy, demands, peer, ehlo_name) if shared.cache is not None else None
         handshake = Handshake(shared, demands, peer, key, shape.context)
@@ -140,7 +140,7 @@ class TlsEngine:
         handshake.take_up_session()
         return handshake
 
-    def _shape(self, policy: TlsPolicy, demands: Demands, *, verbose: bool) -> Shape:
+    def _shape(self, policy: TlsPolicy, demands: Demands) -> Shape:
         emit, server = self._shared.emit, demands.server
         try:
             shape = self._contexts.shape(demands.level, policy.protocols, policy.grade, policy.exclusions)
@@ -148,7 +148,7 @@ class TlsEngine:
             emit(TlsStartProblem(server, error.problem))
             tell_library_errors(error.errors, emit)
             raise TlsStartError(error.problem) from error
-        if verbose:
+        if self._shared.wanted.verbose:
             emit(CipherListChosen(server, shape.ciphers))
         for remark in shape.remarks:
             emit(TlsStartProblem(server, remark))
@@ -170,11 +170,13 @@ class TlsEngine:
     def _name_to_ask_for(self, policy: TlsPolicy, server: str) -> bytes:
         """The name of the server that we mean (RFC 6066 section 3); empty: none."""
         emit, name = self._shared.emit, policy.servername
+        if not name:
+            return b""
         octets = name.encode("utf-8", "surrogateescape")
         if len(octets) > LONGEST_SERVER_NAME:
             emit(TlsStartProblem(server, f"ignoring too long SNI hostname: {name}"))
             raise TlsStartError("the name to ask for is too long")
-        if octets and self._shared.rules.wants(LogClass.SSL_DEBUG):
+        if self._shared.wanted.steps:
             emit(ServerNameSent(server, name))
         return octets
 

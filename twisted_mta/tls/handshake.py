@@ -37,11 +37,39 @@ from twisted_mta.tls.verification import Verdict, judge, judge_resumed, tell_exa
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines are wanted (smtp_tls_loglevel), told apart once: flags are slow to compare.
+
+    Attributes:
+        summary: one for each connection.
+        verbose: our own steps.
+        cache: what the session cache does.
+        steps: those of the library.
+    """
+
+    summary: bool
+    verbose: bool
+    cache: bool
+    steps: bool
+
+    @classmethod
+    def of(cls, classes: LogClass) -> "Wanted":
+        """Those of some classes."""
+        return cls(
+            LogClass.SUMMARY in classes,
+            LogClass.VERBOSE in classes,
+            LogClass.CACHE in classes,
+            LogClass.SSL_DEBUG in classes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
     """What the handshakes of an engine share.
 
     Attributes:
-        rules: of verification; with the classes of lines that are wanted.
+        rules: of verification.
+        wanted: which lines are told.
         cache: sessions to be taken up; None: none are.
         cache_name: smtp or lmtp.
         own_rsa_bits: size of our RSA key; 0: there is none.
@@ -50,6 +78,7 @@ class Shared:
     """
 
     rules: VerificationRules
+    wanted: Wanted
     cache: SessionCache | None
     cache_name: str
     own_rsa_bits: int
@@ -109,7 +138,7 @@ class Handshake:
             return  # the certificates are looked at anew when all is over, and told then
         event = CallbackEvent(depth, error, ok, certificate)
         self._events.append(event)
-        if self._wants(LogClass.VERBOSE):
+        if self._shared.wanted.verbose:
             tell_examined(event, self._demands.server, self._shared.emit)
 
     def completed(self) -> TlsState:
@@ -126,7 +155,7 @@ class Handshake:
         self._verdict = verdict = self._taken_up(self._kept) if self._kept and resumed else self._judged()
         self._events.clear()
         self.state = state = self._state(verdict, resumed=resumed)
-        if self._wants(LogClass.SUMMARY):
+        if self._shared.wanted.summary:
             self._shared.emit(summary_of(state, self._relay))
         self._keep(session)
         return state
@@ -137,7 +166,7 @@ class Handshake:
         return judge(self._demands, chain, self._events, self._shared.rules, self._shared.emit)
 
     def _taken_up(self, kept: KeptSession) -> Verdict:
-        if self._wants(LogClass.CACHE):
+        if self._shared.wanted.cache:
             self._shared.emit(SessionReused(self._demands.server))
         return judge_resumed(kept.verdict, self._demands, self._shared.emit)
 
@@ -170,12 +199,9 @@ class Handshake:
         if not words and isinstance(problem, SSL.Error):
             tell_library_errors(errors_of(problem), shared.emit)
         if shared.cache is not None and self._key is not None:
-            if self._wants(LogClass.CACHE):
+            if shared.wanted.cache:
                 shared.emit(SessionForgotten(self._key.shown))
             shared.cache.forget(self._key)
-
-    def _wants(self, classes: LogClass) -> bool:
-        return self._shared.rules.wants(classes)
 
     # ---- the session ----
 
@@ -222,7 +248,7 @@ class Handshake:
         cache.keep(key, KeptSession(session, verdict, judged_at))
 
     def _tell_cache(self, doing: str, key: SessionKey) -> None:
-        if self._wants(LogClass.CACHE):
+        if self._shared.wanted.cache:
             self._shared.emit(SessionCacheAsked(doing.format(key.shown), self._shared.cache_name))
 
     # ---- the channel ----
