@@ -48,12 +48,16 @@ _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _ONCE = frozenset({"nonce", "algorithm", "charset", "maxbuf", "stale", "rspauth"})
 
 
-def digest_md5(login: Login, random: Callable[[int], bytes] = secrets.token_bytes) -> Steps:
+def _random_nonce() -> bytes:
+    return base64.b64encode(secrets.token_bytes(_NONCE_OCTETS))
+
+
+def digest_md5(login: Login, new_nonce: Callable[[], bytes] = _random_nonce) -> Steps:
     """A digest of name, realm, password and both sides' nonces; then the server's own, over the same.
 
     Args:
         login: who logs in where.
-        random: makes so many octets.
+        new_nonce: makes our nonce.
     """
     challenge = yield None
     user = user_name(login)
@@ -63,7 +67,7 @@ def digest_md5(login: Login, random: Callable[[int], bytes] = secrets.token_byte
     # With several realms, or none, there is nothing to choose by.
     realm = realms[0] if len(realms) == 1 and realms[0] else to_wire(login.host)
     nonce = offered["nonce"][0]
-    cnonce = base64.b64encode(random(_NONCE_OCTETS))
+    cnonce = new_nonce()
     uri = to_wire(f"{login.service}/{login.host}")
     on_behalf_of = to_wire(login.authorization_id) if login.authorization_id != user else b""
     key = md5(b":".join((_latin(to_wire(user)), _latin(realm), _latin(to_wire(login.password.reveal()))))).digest()

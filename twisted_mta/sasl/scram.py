@@ -45,18 +45,22 @@ _FINAL = re.compile(r"v=([A-Za-z0-9+/]+={0,2})(?:,.*)?", re.ASCII | re.DOTALL)
 _ERROR = re.compile(r"e=([a-z0-9-]{1,60})(?:,.*)?", re.ASCII | re.DOTALL)
 
 
-def scram(login: Login, hash_name: str, *, plus: bool, random: Callable[[int], bytes] = secrets.token_bytes) -> Steps:
+def _random_nonce() -> str:
+    return secrets.token_urlsafe(_NONCE_OCTETS)
+
+
+def scram(login: Login, hash_name: str, *, plus: bool, new_nonce: Callable[[], str] = _random_nonce) -> Steps:
     """One login.
 
     Args:
         login: who logs in where.
         hash_name: as hashlib has it.
         plus: whether the TLS connection is part of the proof; then `login` has a binding.
-        random: makes so many octets.
+        new_nonce: makes our nonce, of printable characters, no comma among them.
     """
     mechanism = f"SCRAM-{hash_name.upper().replace('SHA', 'SHA-', 1)}" + ("-PLUS" if plus else "")
     header = _gs2_header(login, plus=plus)
-    ours = base64.b64encode(random(_NONCE_OCTETS)).decode()
+    ours = new_nonce()
     first_bare = f"n={_escaped(_prepared(user_name(login), 'user name'))},r={ours}"
     first = to_text((yield to_wire(header + first_bare)))
 
