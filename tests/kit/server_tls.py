@@ -14,12 +14,33 @@ from twisted.python.failure import Failure
 from tests.kit.pki import Identity
 from twisted_mta.session.secure_transport import SecureTransport
 from twisted_mta.tls.levels import Level
+from twisted_mta.tls.library import was_resumed
 from twisted_mta.tls.state import TlsState
 
 
-def server_context(identity: Identity) -> SSL.Context:
-    """A context that shows a certificate with its chain."""
+def server_context(
+    identity: Identity,
+    *,
+    asks_for_certificate: bool = False,
+    version: int = 0,
+    ciphers: bytes = b"",
+) -> SSL.Context:
+    """A context that shows a certificate with its chain.
+
+    Args:
+        identity: the certificate.
+        asks_for_certificate: whether clients are asked for theirs; any will do, and none.
+        version: the only version of TLS, as OpenSSL counts them; 0: what the library has.
+        ciphers: an OpenSSL list for TLS 1.2 and older; empty: the library's.
+    """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    if version:
+        context.set_min_proto_version(version)
+        context.set_max_proto_version(version)
+    if ciphers:
+        context.set_cipher_list(ciphers)
+    if asks_for_certificate:
+        context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
     leaf, *issuers = identity.chain
     context.use_certificate(crypto.X509.from_cryptography(leaf))
     context.use_privatekey(crypto.PKey.from_cryptography_key(identity.key))
@@ -34,22 +55,32 @@ class ServerHandshake:
 
     Attributes:
         servername: what the client asked for (SNI); empty: nothing.
+        client: the common name of its certificate; empty: it showed none.
+        protocol: such as ``TLSv1.3``.
+        cipher: its name.
+        group: of the key exchange; empty: none that has a name.
+        reused: whether an earlier session was taken up.
         problem: why it failed; None: it did not.
     """
 
     def __init__(self, context: SSL.Context) -> None:
         self.connection = SSL.Connection(context, None)
         self.connection.set_accept_state()
-        self.servername = ""
+        self.servername = self.client = self.protocol = self.cipher = self.group = ""
+        self.reused = False
         self.problem: SSL.Error | str | None = None
 
     def completed(self) -> TlsState:
         """Nothing is judged."""
-        self.servername = (self.connection.get_servername() or b"").decode()
-        cipher = self.connection.get_cipher_name() or ""
-        return TlsState(
-            Level.MAY, self.connection.get_protocol_version_name(), cipher, 0, 0, False, False, False, False
-        )
+        connection = self.connection
+        self.servername = (connection.get_servername() or b"").decode()
+        certificate = connection.get_peer_certificate()
+        self.client = (certificate.get_subject().CN or "") if certificate else ""
+        self.protocol = connection.get_protocol_version_name()
+        self.cipher = connection.get_cipher_name() or ""
+        self.group = connection.get_group_name() or ""
+        self.reused = was_resumed(connection)
+        return TlsState(Level.MAY, self.protocol, self.cipher, 0, 0, False, False, False, False)
 
     def failed(self, problem: SSL.Error | str) -> None:
         """Keep why."""

@@ -110,6 +110,7 @@ class LevelTests(TlsTestCase):
                 self.assertEqual(
                     (fate, status, reason), (Fate.DEFERRED, "4.7.5", "Server certificate not verified"), identity
                 )
+                await self.server.until(lambda: not self.server.sessions[0].open)
                 self.assertEqual(self.server.sessions[0].commands[-1], "QUIT")
                 self.assertEqual(self.server.messages, [])
             self.assertTrue(any(re.search(line, logged) for logged in self.log), self.log)

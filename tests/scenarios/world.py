@@ -22,6 +22,7 @@ from tests.kit.smtp_server import ScriptedServer
 from twisted_mta.assembly import build_agent, build_resolver, now_microseconds, open_tables
 from twisted_mta.config.settings import load_settings
 from twisted_mta.content.in_memory import BytesContent
+from twisted_mta.delivery.deliver import DeliveryAgent
 from twisted_mta.interfaces import IStatusReporter
 from twisted_mta.model.events import Event
 from twisted_mta.model.request import MessageStats
@@ -93,6 +94,29 @@ class WorldTestCase(TestCase):
         await server.listen(UNIXServerEndpoint(reactor, path))
         return server, path
 
+    def agent(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        servers: Sequence[tuple[str, int]] = (("127.0.0.1", 9),),
+        protocol: str = "smtp",
+    ) -> DeliveryAgent:
+        """A new engine.
+
+        Args:
+            settings: parameters over SETTINGS.
+            servers: name servers.
+            protocol: smtp or lmtp.
+        """
+        loaded = load_settings(None, protocol=protocol, overrides=[*SETTINGS.items(), *(settings or {}).items()])
+        return build_agent(
+            loaded,
+            open_tables(loaded, reactor, self.emit),
+            reactor,
+            build_resolver(reactor, self.emit, servers),
+            self.emit,
+        )
+
     async def deliver(
         self,
         nexthop: str,
@@ -102,9 +126,10 @@ class WorldTestCase(TestCase):
         protocol: str = "smtp",
         settings: Mapping[str, str] | None = None,
         message: bytes = MESSAGE,
+        agent: DeliveryAgent | None = None,
         **changes: Any,
     ) -> FinalStatus:
-        """Deliver a message through a new engine.
+        """Deliver a message.
 
         Args:
             nexthop: where to.
@@ -113,16 +138,10 @@ class WorldTestCase(TestCase):
             protocol: smtp or lmtp.
             settings: parameters over SETTINGS.
             message: the content.
+            agent: the engine; None: a new one, from the arguments above.
             changes: fields of the request.
         """
-        loaded = load_settings(None, protocol=protocol, overrides=[*SETTINGS.items(), *(settings or {}).items()])
-        agent = build_agent(
-            loaded,
-            open_tables(loaded, reactor, self.emit),
-            reactor,
-            build_resolver(reactor, self.emit, servers),
-            self.emit,
-        )
+        agent = agent or self.agent(settings, servers=servers, protocol=protocol)
         now = now_microseconds()
         fields = {"stats": MessageStats(now, now, now), **changes}
         request = make_request(*recipients, nexthop=nexthop, size=len(message), **fields)

@@ -288,6 +288,11 @@ class SecureTransport:
         self._unusable = True
         self._wire.dropConnection()
 
+    def abortConnection(self) -> None:
+        """Reset."""
+        self._unusable = True
+        self._wire.abortConnection()
+
     def pauseProducing(self) -> None:
         """Read nothing for now."""
         self._wire.pauseProducing()
