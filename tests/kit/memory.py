@@ -25,6 +25,7 @@ class MemoryTransport:
         on_write: called when there is something to drain.
         on_read: called when it reads again after a pause.
         on_end: called when this end is closed, with the word of `ended`.
+        on_half_close: called when this end will say no more.
     """
 
     def __init__(self, protocol: Any, clock: IReactorTime) -> None:
@@ -38,6 +39,7 @@ class MemoryTransport:
         self.on_write: Callable[[], None] = lambda: None
         self.on_read: Callable[[], None] = lambda: None
         self.on_end: Callable[[str], None] = lambda _: None
+        self.on_half_close: Callable[[], None] = lambda: None
         self._clock = clock
         self._stopped = False
         self._producer: Any = None
@@ -78,6 +80,11 @@ class MemoryTransport:
         if self.is_open:
             self._stopped = True
             self._clock.callLater(0, self._end, "dropped", error.ConnectionDone())
+
+    def loseWriteConnection(self) -> None:
+        """Close this side alone; what comes from the other one is still read."""
+        if self.is_open:
+            self.on_half_close()
 
     def abortConnection(self) -> None:
         """Reset."""

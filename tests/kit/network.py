@@ -71,8 +71,16 @@ def _connect(near: MemoryTransport, far: MemoryTransport, clock: Clock) -> None:
     def tell_soon(how: str) -> None:
         clock.callLater(0, tell, how)
 
+    def tell_half() -> None:
+        far.receive(near.take_sent())
+        far.receive_end()
+
+    def tell_half_soon() -> None:
+        clock.callLater(0, tell_half)
+
     near.on_write = far.on_read = carry_soon
     near.on_end = tell_soon
+    near.on_half_close = tell_half_soon
 
 
 class MemoryDialer(Dialer):

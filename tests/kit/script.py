@@ -89,7 +89,22 @@ class Unasked:
     answer: "Answer" = None
 
 
-Answer = str | Close | Reset | Silence | Raw | Endless | Late | Deaf | After | Unasked | None
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Send bytes one by one, `seconds` apart; what comes meanwhile must wait."""
+
+    data: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HalfClose:
+    """Say `reply`, if any, close our side alone, and listen on."""
+
+    reply: str = ""
+
+
+Answer = str | Close | Reset | Silence | Raw | Endless | Late | Deaf | After | Unasked | Drip | HalfClose | None
 """A reply (its lines joined by newlines), a fault, or None: what a friendly server would say."""
 
 Rule = tuple[str, *tuple[Answer, ...]]

@@ -10,10 +10,12 @@ Sources: RFC 5321 sections 4.1, 4.5.2; RFC 2033 section 4.2.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import (
     IConsumer,
+    IDelayedCall,
     IListeningPort,
     IPullProducer,
     IReactorTime,
@@ -32,7 +34,9 @@ from tests.kit.script import (
     Answer,
     Close,
     Deaf,
+    Drip,
     Endless,
+    HalfClose,
     Late,
     Raw,
     Reset,
@@ -150,6 +154,8 @@ class ScriptedSession(Protocol):
         self._behind: deque[tuple[Answer, str]] = deque()
         self._busy = False
         self._finished = False
+        self._mute = False
+        self._later: list[IDelayedCall] = []
         self._sender = ""
         self._recipients: list[str] = []
         self._body: BodyReader | None = None
@@ -175,6 +181,9 @@ class ScriptedSession(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Note the end."""
         self._finished = True
+        for call in self._later:
+            if call.active():
+                call.cancel()
         self.record.open = False
         if self._body is not None:
             self.record.unfinished_octets = len(self._body)
@@ -267,15 +276,32 @@ class ScriptedSession(Protocol):
             case Deaf(seconds, later):
                 self._perform(later, friendly)
                 self.transport.pauseProducing()
-                self._clock.callLater(seconds, self._listen_again)
+                self._call_later(seconds, self._listen_again)
             case Late(seconds, later):
                 self._busy = True
-                self._clock.callLater(seconds, self._perform_late, later, friendly)
+                self._call_later(seconds, self._perform_late, later, friendly)
             case Unasked(seconds, more, asked):
                 self._perform(asked, friendly)
-                self._clock.callLater(seconds, self._perform, more, "")
+                self._call_later(seconds, self._perform, more, "")
+            case Drip(data, seconds):
+                self._busy = True
+                self._drip(data, seconds)
+            case HalfClose(reply):
+                self._say(reply)
+                self._mute = True
+                self.transport.loseWriteConnection()
             case Silence() | After():
                 pass
+
+    def _call_later(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
+        self._later.append(self._clock.callLater(seconds, call, *arguments))
+
+    def _drip(self, data: bytes, seconds: float) -> None:
+        self._send(data[:1])
+        if len(data) > 1:
+            self._call_later(seconds, self._drip, data[1:], seconds)
+        else:
+            self._perform_late(Silence(), "")
 
     def _perform_late(self, answer: Answer, friendly: str) -> None:
         self._busy = False
@@ -295,7 +321,7 @@ class ScriptedSession(Protocol):
             self._send(b"".join(line.encode() + b"\r\n" for line in reply.splitlines()))
 
     def _send(self, data: bytes) -> None:
-        if not self._finished:
+        if not self._finished and not self._mute:
             self.transport.write(data)
 
     def _end(self, how: Callable[[], None]) -> None:
@@ -309,7 +335,7 @@ def reply_of(answer: Answer, friendly: str) -> str:
     match answer:
         case None:
             return friendly
-        case str(reply) | Close(reply):
+        case str(reply) | Close(reply) | HalfClose(reply):
             return reply
         case Late(_, later) | Deaf(_, later) | Unasked(_, _, later):
             return reply_of(later, friendly)

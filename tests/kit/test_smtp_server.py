@@ -16,7 +16,9 @@ from tests.kit.script import (
     After,
     Close,
     Deaf,
+    Drip,
     Endless,
+    HalfClose,
     Late,
     Raw,
     Reset,
@@ -28,6 +30,16 @@ from tests.kit.script import (
 from tests.kit.smtp_server import BodyReader, ScriptedServer, ScriptedSession
 
 
+class Transport(StringTransport):
+    """Notes when one side is closed alone."""
+
+    half_closed = False
+
+    def loseWriteConnection(self) -> None:
+        """Our side says no more."""
+        self.half_closed = True
+
+
 class Dialog:
     """A session of a scripted server over a memory transport."""
 
@@ -35,7 +47,7 @@ class Dialog:
         self.clock = Clock()
         self.server = ScriptedServer(Script(*rules, lmtp=lmtp), self.clock)
         self.session: ScriptedSession = self.server.buildProtocol(None)
-        self.transport = StringTransport()
+        self.transport = Transport()
         self.session.makeConnection(self.transport)
 
     def say(self, *lines: str) -> list[str]:
@@ -174,6 +186,31 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(dialog.transport.producerState, "paused")
         dialog.clock.advance(5)
         self.assertEqual(dialog.transport.producerState, "producing")
+
+    def test_drip(self) -> None:
+        """A server can take its time for each octet; what follows waits."""
+        dialog = Dialog(("NOOP", Drip(b"250 x\r\n", 2)))
+        dialog.heard()
+        self.assertEqual(dialog.say("NOOP", "VRFY x"), ["2"])
+        dialog.clock.pump([2] * 5)
+        self.assertEqual(dialog.heard(), ["50 x"])
+        dialog.clock.advance(2)
+        self.assertEqual(dialog.heard(), ["", "252 2.0.0 Ok"])
+
+    def test_half_close(self) -> None:
+        """A server can close its own side, and listen on."""
+        dialog = Dialog(("DATA", HalfClose("354 go")))
+        dialog.say("MAIL FROM:<a@x>", "RCPT TO:<b@x>", "DATA")
+        self.assertEqual(dialog.say("text", "."), [])
+        self.assertEqual(dialog.server.messages[0].content, b"text\r\n")
+        self.assertTrue(dialog.transport.half_closed)
+
+    def test_nothing_is_left_over(self) -> None:
+        """What a server had in mind for later ends with its connection."""
+        dialog = Dialog(("NOOP", Late(100)), ("RSET", Unasked(100, "x")))
+        dialog.say("RSET", "NOOP")
+        dialog.session.connectionLost()
+        self.assertEqual(dialog.clock.getDelayedCalls(), [])
 
     def test_endless(self) -> None:
         """A server can flood: a chunk each time the transport asks for more."""
