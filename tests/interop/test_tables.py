@@ -24,6 +24,7 @@ from tests.interop.case import InteropCase, why_not
 from tests.kit import namespace
 from tests.kit.database_servers import Mariadb, Memcached, Postgres, PrivateServer, Slapd, program
 from tests.kit.mongo_server import MongoServer
+from tests.kit.pki import shared_pki
 from tests.kit.table_server import HANG_UP, SocketmapServer, TcpTableServer, netstring
 from twisted_mta.config.settings import load_settings
 from twisted_mta.interfaces import TableError
@@ -452,6 +453,8 @@ cn: A
 sn: A
 mail: a@example
 mail: a2@example
+userPassword: secret
+employeeNumber: 7
 
 dn: uid=b,ou=people,dc=example
 objectClass: inetOrgPerson
@@ -549,11 +552,79 @@ member: cn=loop,ou=people,dc=example
         by_uid = f"{rest}query_filter = (uid=%s)\n"
         await self.compare_failure(self.directory_table(f"{rest}query_filter = (uid=%s\n"))
         await self.compare_failure(self.directory_table(f"{by_uid}bind_dn = cn=admin,dc=example\nbind_pw = wrong\n"))
-        await self.compare_failure(self.directory_table(f"{by_uid}start_tls = yes\n"))
         await self.compare_failure(self.directory_table(by_uid, "server_host = ldap://127.0.0.1:1\n"))
         await self.compare_failure(self.directory_table(f"{rest}query_filter = (uid=*)\nsize_limit = 1\n"))
         odd = "scope = foo\nversion = 5\nquery_filter = x\ncache = yes\ndereference = 9\n"
         await self.compare_failure(self.directory_table(odd, "server_host = 127.0.0.1\nserver_port = 1\n"))
+
+    def secure_table(self, parameters: str, server: str = "ldap://127.0.0.1:23389", verify: str = "authority") -> str:
+        """A table that asks for what only users see; TLS as the parameters say."""
+        authority = self.server.directory / f"{verify}.pem"
+        tls = f"tls_require_cert = yes\ntls_ca_cert_file = {authority}\n" if verify else ""
+        query = "search_base = dc=example\nquery_filter = (uid=%s)\nresult_attribute = employeeNumber, cn\n"
+        return self.directory_table(f"{query}{tls}{parameters}", f"server_host = {server}\n")
+
+    async def test_tls(self) -> None:
+        """STARTTLS and ldaps:, with servers verified or not."""
+        for arguments in [
+            ("start_tls = yes\n",),
+            ("start_tls = yes\n", "ldap://localhost:23389", ""),
+            ("", "ldaps://127.0.0.1:23636"),
+            ("", "ldaps://localhost:23636", ""),
+            ("tls_cipher_suite = NORMAL:-VERS-ALL:+VERS-TLS1.2\n", "ldaps://127.0.0.1:23636"),
+            ("start_tls = yes\nversion = 2\n",),
+        ]:
+            await self.compare(self.secure_table(*arguments), ["a", "absent"], finds=1)
+
+    async def test_tls_failures(self) -> None:
+        """Whom one does not trust one does not ask; nor whose name is another."""
+        for arguments in [
+            ("start_tls = yes\n", "ldap://127.0.0.1:23389", "other"),
+            ("", "ldaps://127.0.0.1:23636", "other"),
+            ("start_tls = yes\n", "ldap://localhost:23389"),
+            ("", "ldaps://localhost:23636"),
+            ("start_tls = yes\n", "ldap://127.0.0.1:23389", "absent"),
+            ("tls_cipher_suite = bogus\n", "ldaps://127.0.0.1:23636"),
+            ("", "ldaps://127.0.0.1:23389"),
+        ]:
+            await self.compare_failure(self.secure_table(*arguments), "a")
+
+    async def test_sasl(self) -> None:
+        """Mechanisms with passwords, with certificates, and with those of the system; with a security layer, too."""
+        password = "version = 3\nbind = sasl\nbind_dn = a\nbind_pw = secret\n"
+        client = shared_pki().issue("a", names=()).write(self.directory, "client")
+        certificate = f"tls_cert = {client.chain}\ntls_key = {client.key}\n"
+        local = f"ldapi://{str(self.server.directory / 'socket').replace('/', '%2F')}"
+        for arguments in [
+            (f"{password}sasl_mechs = DIGEST-MD5\n",),
+            (f"{password}sasl_mechs = DIGEST-MD5\nsasl_minssf = 56\n",),
+            (f"{password}sasl_mechs = SCRAM-SHA-256\n",),
+            (f"{password}sasl_mechs = CRAM-MD5\nsasl_realm = example\n",),
+            (f"{password}sasl_mechs = PLAIN\nstart_tls = yes\nsasl_authz_id = u:a\n",),
+            (f"version = 3\nbind = sasl\nsasl_mechs = EXTERNAL\nstart_tls = yes\n{certificate}",),
+            ("version = 3\nbind = sasl\nsasl_mechs = EXTERNAL\n", local),
+        ]:
+            spec = self.secure_table(*arguments)
+            await self.compare(spec, ["a", "absent"], finds=1)
+            self.assertEqual(await self.ours(spec, ["a"]), {"a": "A,7"}, spec)
+
+    async def test_sasl_failures(self) -> None:
+        """What goes wrong with a login is told as postmap(1) tells it."""
+        for parameters in [
+            "bind_dn = a\nbind_pw = wrong\nsasl_mechs = DIGEST-MD5\n",
+            "bind_dn = a\nbind_pw = secret\nsasl_mechs = NONE\n",
+            "bind_dn = absent\nbind_pw = secret\nsasl_mechs = SCRAM-SHA-256\n",
+            "sasl_mechs = EXTERNAL\n",
+        ]:
+            await self.compare_failure(self.secure_table(f"version = 3\nbind = sasl\n{parameters}"), "a")
+
+    async def test_sasl_strength(self) -> None:
+        """A login that is too weak is refused, as ldap_table(5) has it; Postfix takes any."""
+        login = "version = 3\nbind = sasl\nbind_dn = a\nbind_pw = secret\nsasl_minssf = 56\n"
+        spec = self.secure_table(f"{login}sasl_mechs = CRAM-MD5\n")
+        with self.assertRaises(TableError):
+            await self.ours(spec, ["a"])
+        self.assertIn("Unable to bind to server", self.warnings[-1])
 
 
 class NetworkTests(TablesCase):

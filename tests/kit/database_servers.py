@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+from tests.kit.pki import Files, shared_pki
+from tests.kit.pki import write as write_pem
+
 _PATH = f"/usr/sbin:/usr/local/sbin:{os.defpath}"
 _SECONDS = 60.0
 
@@ -82,6 +85,20 @@ class PrivateServer:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+
+    @property
+    def authority(self) -> str:
+        """The file of the authority that has signed its certificate; there is ``other.pem`` beside it, of another one."""
+        return str(self.directory / "authority.pem")
+
+    def make_identity(self) -> Files:
+        """Make a certificate for 127.0.0.1, which clients may verify by `authority`; gives the server's files."""
+        pki = shared_pki()
+        write_pem(self.directory, "authority.pem", pki.root.certificate_pem)
+        write_pem(self.directory, "other.pem", pki.other_root.certificate_pem)
+        files = pki.issue(names=("127.0.0.1",)).write(self.directory, "server")
+        shutil.chown(files.key, self.user)
+        return files
 
     def prepare(self) -> None:
         """Make what it needs."""
@@ -236,11 +253,15 @@ class Memcached(PrivateServer):
 
 
 class Slapd(PrivateServer):
-    """OpenLDAP's server, for ``dc=example``; `ldif` fills it."""
+    """OpenLDAP's server, for ``dc=example``; `ldif` fills it.
+
+    It knows TLS, and SASL for entries ``uid=...,ou=people,dc=example``; only such users see an ``employeeNumber``.
+    """
 
     needs = "slapd slapd"
     user = "openldap"
     port = 23389
+    tls_port = 23636
     ldif = ""
 
     def prepare(self) -> None:
@@ -248,11 +269,19 @@ class Slapd(PrivateServer):
         database = self.directory / "data"
         database.mkdir()
         shutil.chown(database, self.user)
+        identity = self.make_identity()
         schemas = "".join(
             f"include /etc/ldap/schema/{name}.schema\n" for name in ("core", "cosine", "inetorgperson", "nis")
         )
         (self.directory / "slapd.conf").write_text(
             f"{schemas}modulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile {self.directory}/pid\nallow bind_v2\n"
+            f"TLSCACertificateFile {self.authority}\nTLSCertificateFile {identity.chain}\n"
+            f"TLSCertificateKeyFile {identity.key}\nTLSVerifyClient try\n"
+            "password-hash {CLEARTEXT}\nsasl-secprops none\nsasl-host localhost\nauthz-policy any\n"
+            "authz-regexp uid=([^,]*),cn=.* uid=$1,ou=people,dc=example\n"
+            "authz-regexp cn=([^,]*) uid=$1,ou=people,dc=example\n"
+            "access to attrs=userPassword by anonymous auth by * none\n"
+            "access to attrs=employeeNumber by users read by * none\naccess to * by * read\n"
             f'database mdb\nmaxsize 10485760\nsuffix "dc=example"\nrootdn "cn=admin,dc=example"\nrootpw secret\n'
             f"directory {database}\n"
         )
@@ -264,5 +293,5 @@ class Slapd(PrivateServer):
         """How it is started."""
         local = f"ldapi://{str(self.directory / 'socket').replace('/', '%2F')}"
         configuration = str(self.directory / "slapd.conf")
-        urls = f"ldap://127.0.0.1:{self.port} {local}"
+        urls = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port} {local}"
         return [self.program("slapd"), "-d", "0", "-f", configuration, "-h", urls]

@@ -25,6 +25,9 @@ BINDS = {"no": "", "none": "", "yes": "simple", "simple": "simple", "sasl": "sas
 SPARE_SECONDS = 20.0
 """A lookup may take so much longer than what the parameter allows for a single operation: it may need several."""
 
+MOST_SECONDS = 100
+"""For a single operation, where the parameter says that there is no limit."""
+
 _URL = re.compile(r"ldap[si]?://", re.IGNORECASE)
 _IGNORED = ("cache", "cache_expiry", "cache_size")
 
@@ -122,7 +125,7 @@ class LdapParameters:
         return cls(
             servers=servers,
             version=version,
-            timeout_seconds=parameters.integer("timeout", 10),
+            timeout_seconds=timeout if (timeout := parameters.integer("timeout", 10)) > 0 else MOST_SECONDS,
             search_base=base,
             scope=SCOPES[scope],
             query_filter=query_filter,
@@ -171,7 +174,7 @@ class LdapTable(DatabaseTable[LdapSession]):
     def __init__(self, request: TableRequest, parameters: SourceParameters) -> None:
         rules = QueryRules(request, parameters, result_format=parameters.text("result_filter", "%s"))
         own = LdapParameters.read(request, parameters, rules.expansion_limit)
-        seconds = (own.timeout_seconds or 100) + SPARE_SECONDS
+        seconds = own.timeout_seconds + SPARE_SECONDS
         super().__init__(
             request,
             parameters,

@@ -16,6 +16,7 @@ import ldap.sasl
 import ldapurl
 
 from twisted_mta.model.text import to_text
+from twisted_mta.tables.ldap_sasl import bind as sasl_bind
 from twisted_mta.tables.results import LookupFailedError, Results, Warn
 from twisted_mta.tables.templates import KeyParts
 
@@ -97,7 +98,7 @@ class LdapSession:
             scope,
             search_filter,
             list(attributes) or [ldap.NO_ATTRS],
-            timeout=self._parameters.timeout_seconds or -1,
+            timeout=self._parameters.timeout_seconds,
             sizelimit=self._parameters.size_limit,
         )
         return found
@@ -120,9 +121,8 @@ class LdapSession:
 
     def _set_options(self, connection: Any) -> None:
         own = self._parameters
-        if own.timeout_seconds:
-            connection.set_option(ldap.OPT_NETWORK_TIMEOUT, own.timeout_seconds)
-            connection.set_option(ldap.OPT_TIMEOUT, own.timeout_seconds)
+        connection.set_option(ldap.OPT_NETWORK_TIMEOUT, own.timeout_seconds)
+        connection.set_option(ldap.OPT_TIMEOUT, own.timeout_seconds)
         connection.set_option(ldap.OPT_PROTOCOL_VERSION, own.version)
         connection.set_option(ldap.OPT_DEREF, own.dereference)
         connection.set_option(ldap.OPT_REFERRALS, int(own.chase_referrals))
@@ -140,7 +140,11 @@ class LdapSession:
                 connection.set_option(option, text)
         # The options above are those of a context for TLS, which is made here; without it they would have no effect.
         if own.start_tls or own.servers.lower().startswith("ldaps:"):
-            connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+            try:
+                connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+            except ValueError as error:
+                problem = "dict_ldap_set_tls_options: Unable to allocate new TLS context -1: Can't contact LDAP server"
+                raise LookupFailedError("a tls_ parameter cannot be used", problem) from error
 
     def _start_tls(self, connection: Any, warn: Warn) -> None:
         try:
@@ -162,7 +166,7 @@ class LdapSession:
                     ldap.sasl.CB_PASS: own.bind_password,
                     ldap.sasl.CB_GETREALM: own.sasl_realm,
                 }
-                connection.sasl_interactive_bind_s("", ldap.sasl.sasl(answers, own.sasl_mechanisms))
+                sasl_bind(connection, own.sasl_mechanisms, answers)
         except ldap.LDAPError as error:
             who = own.bind_dn or "empty or implicit"
             reason = f"{code(error)} ({words(error)})"
