@@ -106,6 +106,12 @@ class ServiceAgent:
         return self._postfix.queue_directory / "private" / SERVICE
 
     @property
+    def pid(self) -> int:
+        """The id of its first process, as long as it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def printed(self) -> str:
         """What all its processes have printed."""
         return self._output.read_text("utf-8", "replace") if self._output.exists() else ""
