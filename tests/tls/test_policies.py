@@ -32,6 +32,11 @@ class TlsPoliciesTests(SynchronousTestCase):
         self.assertIs(world.policy(), NO_TLS)
         self.assertEqual((world.dns.questions, world.events), ([], []))
 
+    def test_unknown_loglevel(self) -> None:
+        """What is wrong with smtp_tls_loglevel is not said here, but once, by the engine."""
+        world = asking(smtp_tls_security_level="may", smtp_tls_loglevel="loud")
+        self.assertEqual((world.policy().level, world.lines), (Level.MAY, []))
+
     def test_both_kinds_of_tables(self) -> None:
         """The obsolete tables do not count where there are others, are not even opened, and that is said once."""
         world = asking(

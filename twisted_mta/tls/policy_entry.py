@@ -8,6 +8,7 @@ Sources: postconf(5) smtp_tls_policy_maps; the words are those of a running Post
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.values import read_boolean, split_words
@@ -161,4 +162,5 @@ def _with_attribute(entry: PolicyEntry, pair: str, readers: EntryReaders) -> Pol
         raise PolicyEntryError(f'attribute "{name}" invalid at security level "{entry.level.word}"')
     if attribute.once and getattr(entry, attribute.field) is not None:
         raise PolicyEntryError(f'attribute "{name}" is specified multiple times')
-    return replace(entry, **{attribute.field: attribute.read(name, value, entry, readers)})
+    change: dict[str, Any] = {attribute.field: attribute.read(name, value, entry, readers)}
+    return replace(entry, **change)
