@@ -172,6 +172,23 @@ class GenerationTests(SynchronousTestCase):
         self.write("smtp_helo_name = new.example")
         self.assertTrue(generation.changed(loader.stamp(), self.events.append))
 
+    def test_accounts(self) -> None:
+        """Accounts of OAuth2 belong to a configuration that logs in: changes are noticed, and faults told."""
+        folder = self.directory / "smtpdeliver-oauth2"
+        folder.mkdir()
+        (folder / "work.toml").write_text("nonsense")
+        loader = self.loader()
+        generation = loader.load(master_cf=True)
+        self.assertEqual(generation.warnings, ())
+        self.write("smtp_sasl_auth_enable = yes", "smtp_sasl_password_maps = static:a:b")
+        generation = loader.load(master_cf=True)
+        (warning,) = generation.warnings
+        self.assertIn(f"{folder}/work.toml: this is no TOML", warning)
+        self.assertEqual(generation.problem, "")
+        self.assertFalse(generation.changed(loader.stamp(), self.events.append))
+        (folder / "other.toml").write_text("")
+        self.assertTrue(generation.changed(loader.stamp(), self.events.append))
+
     def test_absent_file_has_a_stamp(self) -> None:
         """A file that is not there differs from any that is."""
         self.assertEqual(FileStamp.of(self.directory / "nothing"), FileStamp())

@@ -28,6 +28,8 @@ from twisted_mta.ipc.attributes import IpcError
 from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Emit, TableChanged
 from twisted_mta.model.request import DeliveryRequest
+from twisted_mta.oauth.accounts import Accounts
+from twisted_mta.oauth.provider import TokenProvider
 from twisted_mta.observe.maillog import LogStyle
 from twisted_mta.options import PROTOCOLS, Options
 from twisted_mta.postfix.queue_file import QueueLayout
@@ -89,6 +91,7 @@ class Generation:
         problem: str,
         stamp: FileStamp,
         cache: IConnectionCache | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         """Take what was made.
 
@@ -101,6 +104,7 @@ class Generation:
             problem: why the configuration cannot be used.
             stamp: of main.cf as it was read.
             cache: keeps sessions between messages; None: none are kept.
+            accounts: of OAuth2; None: nobody logs in anywhere.
         """
         self.settings = settings
         self.agent = agent
@@ -115,6 +119,7 @@ class Generation:
         self._files = files
         self._stamp = stamp
         self._cache = cache
+        self._accounts = accounts
         self._requests = 0
         self._retired = False
 
@@ -130,11 +135,15 @@ class Generation:
         return work
 
     def changed(self, stamp: FileStamp, emit: Emit) -> bool:
-        """Whether main.cf (whose stamp is `stamp` now) or a table is not what this was made from any more; a table is told."""
+        """Whether a file is not what this was made from any more: main.cf (its stamp is `stamp` now), an account, or a table.
+
+        A table is told.
+        """
         table = self._tables.changed()
         if table:
             emit(TableChanged(table))
-        return bool(table) or stamp != self._stamp
+        accounts_changed = self._accounts is not None and self._accounts.changed()
+        return bool(table) or accounts_changed or stamp != self._stamp
 
     def retire(self) -> None:
         """Take no more requests; the tables are closed when the last one is done."""
@@ -205,6 +214,8 @@ class GenerationLoader:
         services = self._services(settings)
         agent: IDeliveryAgent
         cache: IConnectionCache | None = None
+        tokens = TokenProvider.from_settings(settings, self._reactor, self._emit)
+        accounts = tokens.accounts if tokens is not None else None
         if not problem:
             try:
                 reporting = services.reporting(tables)
@@ -220,6 +231,7 @@ class GenerationLoader:
                     chroot=self._is_chrooted(settings),
                     verbose=self._entry.verbosity > 0,
                     rewrite=services.rewriting(),
+                    tokens=tokens,
                 )
                 cache = engine.parts.reuse.cache if engine.parts.reuse else None
             except ConfigError as error:
@@ -228,8 +240,12 @@ class GenerationLoader:
             agent, reporting = self._refusing(problem), services.reporting(None)
         if settings.protocol == "lmtp" and settings.lmtp_assume_final and "X" not in flags:
             warnings.append(f'lmtp_assume_final is obsolete; instead, specify "flags={flags}X" in master.cf')
+        if accounts is not None:
+            warnings.extend(error.describe() for error in accounts.problems.values())
         files = self._queue_files(settings, reporting)
-        return Generation(settings, tables, agent, files, (*settings.warnings, *warnings), problem, stamp, cache)
+        return Generation(
+            settings, tables, agent, files, (*settings.warnings, *warnings), problem, stamp, cache, accounts
+        )
 
     def openssl_configuration(self) -> OpensslConfiguration:
         """How OpenSSL is to be loaded; the usual way where nobody can say."""

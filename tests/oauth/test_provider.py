@@ -387,6 +387,13 @@ class ConsentTests(ProviderCase):
         self.consent()
         self.assertEqual(self.token(), self.server.given(USER)[-1])
 
+    def test_login_while_a_token_is_good(self) -> None:
+        """A login counts at once, too, where a token is in use that need not be replaced: somebody had a reason for it."""
+        self.consent()
+        self.token()
+        self.store.save("person", USER, Tokens("from-login", NOW, NOW + 3600, "r"))
+        self.assertEqual(self.token(), "from-login")
+
     def test_fresh_login_is_used(self) -> None:
         """A login brings an access token, too, which is used as long as it lasts."""
         self.store.save("person", USER, Tokens("from-login", NOW, NOW + 3600, "r"))

@@ -21,6 +21,7 @@ from twisted_mta.model.address import domain_of
 from twisted_mta.model.events import Emit, Event, RecipientLogged
 from twisted_mta.model.request import DeliveryRequest, MessageStats, Recipient
 from twisted_mta.model.result import FinalStatus
+from twisted_mta.oauth.provider import TokenProvider
 from twisted_mta.observe.maillog import LogStyle, line_of
 
 EX_USAGE, EX_CONFIG = 64, 78
@@ -96,7 +97,8 @@ async def send(
         servers: name servers to ask; empty: those of resolv.conf.
     """
     tables = open_tables(settings, reactor, emit)
-    agent = build_agent(settings, tables, reactor, build_resolver(reactor, emit, servers), emit)
+    tokens = TokenProvider.from_settings(settings, reactor, emit)
+    agent = build_agent(settings, tables, reactor, build_resolver(reactor, emit, servers), emit, tokens=tokens)
     return await agent.deliver(request, content, reporter)
 
 

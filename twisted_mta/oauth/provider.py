@@ -17,22 +17,26 @@ refreshes, and then first looks whether another one has done so already.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hmac import compare_digest
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mta.config.errors import ConfigError
+from twisted_mta.config.settings import Settings
 from twisted_mta.interfaces import ITokenProvider, TokenError
 from twisted_mta.model.events import Emit
 from twisted_mta.model.sasl_events import TokenObtained, TokenRefused, TokenUnavailable
 from twisted_mta.oauth.accounts import Accounts
 from twisted_mta.oauth.grants import TokenServer
-from twisted_mta.oauth.refreshing import Keeper, UnsavedError
-from twisted_mta.oauth.store import NO_FILE, Stamp, TokenStore
+from twisted_mta.oauth.refreshing import Keeper, ShutdownHold, UnsavedError
+from twisted_mta.oauth.store import NO_FILE, Stamp, TokenStore, store_of
 from twisted_mta.sasl.oauth import GrantError, Remedy
 from twisted_mta.sasl.oauth_account import Account
 from twisted_mta.sasl.oauth_tokens import TokenFileError, Tokens
@@ -53,6 +57,10 @@ _log = Logger()
 
 StoreOf = Callable[[Account], TokenStore]
 """Where the tokens of an account are kept."""
+
+
+def _nothing_to_hold() -> Callable[[], None]:
+    return lambda: None
 
 
 @dataclass(slots=True)
@@ -91,7 +99,11 @@ class _Slot:
 
 @implementer(ITokenProvider)
 class TokenProvider:
-    """Gives access tokens."""
+    """Gives access tokens.
+
+    Attributes:
+        accounts: those that there are.
+    """
 
     def __init__(
         self,
@@ -101,6 +113,7 @@ class TokenProvider:
         clock: IReactorTime,
         emit: Emit,
         in_thread: InThread | None = None,
+        hold_shutdown: Callable[[], Callable[[], None]] = _nothing_to_hold,
         most_users: int = MOST_USERS,
     ) -> None:
         """Prepare; nothing is asked for yet.
@@ -112,16 +125,43 @@ class TokenProvider:
             clock: for pauses; its time is that since the epoch.
             emit: takes events.
             in_thread: for writing files; None: the caller may be blocked.
+            hold_shutdown: keeps the process from ending, until what it returns is called.
             most_users: how many are remembered.
         """
-        self._accounts = accounts
+        self.accounts = accounts
         self._store_of = store_of
         self._server = server
         self._clock = clock
         self._emit = emit
         self._in_thread = in_thread
+        self._hold_shutdown = hold_shutdown
         self._most_users = most_users
         self._slots: dict[tuple[str, str], _Slot] = {}
+
+    @classmethod
+    def from_settings(cls, settings: Settings, reactor: Any, emit: Emit) -> "TokenProvider | None":
+        """The provider of a configuration; reads all account files, which may be for root only.
+
+        Args:
+            settings: the parameters.
+            reactor: connects to token servers.
+            emit: takes events.
+
+        Returns:
+            None, if nobody is to log in anywhere.
+        """
+        if not settings.smtp_sasl_auth_enable:
+            return None
+        # What it takes to speak HTTP is not for those who never do.
+        from twisted_mta.oauth.web import WebClient
+
+        server = TokenServer(WebClient(reactor).post, reactor.seconds)
+        accounts = Accounts(settings.config_directory)
+        # The reactor's own threads: it does not stop before they have written what they were about to write.
+        in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
+        return cls(
+            accounts, store_of(settings.data_directory), server, reactor, emit, in_thread, ShutdownHold(reactor).begin
+        )
 
     # ---- ITokenProvider ----
 
@@ -133,8 +173,7 @@ class TokenProvider:
             return fail(TokenError(f"OAuth2 account {account} cannot be used: {error.describe()}"))
         now = self._clock.seconds()
         if not slot.is_busy:
-            if slot.tokens.is_due(now):
-                self._look_at_file(slot)
+            self._look_at_file(slot)
             if slot.tokens.is_due(now) and now >= slot.retry_at:
                 self._start(slot)
         # Without a thread and a lock to wait for, that may be over already.
@@ -162,7 +201,7 @@ class TokenProvider:
     # ---- users ----
 
     def _slot(self, user: str, account_name: str) -> _Slot:
-        account = self._accounts.find(account_name)
+        account = self.accounts.find(account_name)
         owner = user.lower() if account.grant.needs_consent else ""
         key = (account_name, owner)
         slot = self._slots.get(key)
@@ -233,7 +272,11 @@ class TokenProvider:
                 return former
             if not former.refresh_token:
                 raise GrantError("there is no refresh token", Remedy.LOGIN)
-            tokens = await self._exchange(keeper, slot, former)
+            release = self._hold_shutdown()
+            try:
+                tokens = await self._exchange(keeper, slot, former)
+            finally:
+                release()
             self._emit(TokenObtained(slot.whose, int(tokens.lifetime_seconds)))
             return tokens
         finally:
@@ -283,5 +326,5 @@ class TokenProvider:
         if remedy is Remedy.LOGIN and slot.account.grant.needs_consent:
             return f"; run: smtpdeliver oauth login {slot.account.name} {slot.user}"
         if remedy is not Remedy.WAIT:
-            return f"; see {self._accounts.path_of(slot.account.name)}"
+            return f"; see {self.accounts.path_of(slot.account.name)}"
         return ""

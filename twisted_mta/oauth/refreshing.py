@@ -5,7 +5,7 @@ Sources: RFC 6749 section 6; RFC 9700 section 4.14.2.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -24,6 +24,9 @@ LOCK_PAUSE_SECONDS = 0.2
 
 LONGEST_LOCK_SECONDS = 60.0
 """Twice as long as a request may take."""
+
+LONGEST_HOLD_SECONDS = 8.0
+"""As long as deliveries get to come to their end."""
 
 
 class UnsavedError(TokenFileError):
@@ -115,3 +118,42 @@ class Keeper:
 
     def _blocking(self, work: Callable[[], T]) -> Deferred[T]:
         return maybeDeferred(work) if self._in_thread is None else self._in_thread(work)
+
+
+class ShutdownHold:
+    """Lets a refresh that has begun come to its end before the process does: its refresh token is used up already."""
+
+    def __init__(self, reactor: Any, longest_seconds: float = LONGEST_HOLD_SECONDS) -> None:
+        """Prepare.
+
+        Args:
+            reactor: would end otherwise.
+            longest_seconds: no longer than this.
+        """
+        self._reactor = reactor
+        self._longest = longest_seconds
+
+    def begin(self) -> Callable[[], None]:
+        """Something has begun that should not be broken off.
+
+        Returns:
+            Is to be called at its end.
+        """
+        ended: Deferred[None] = Deferred()
+        is_ending = False
+
+        def hold() -> Deferred[None]:
+            nonlocal is_ending
+            is_ending = True
+            # Too late is as good as never: somebody would kill the process.
+            return ended.addTimeout(self._longest, self._reactor).addErrback(lambda _: None)
+
+        trigger = self._reactor.addSystemEventTrigger("before", "shutdown", hold)
+
+        def end() -> None:
+            if not is_ending:
+                self._reactor.removeSystemEventTrigger(trigger)
+            if not ended.called:
+                ended.callback(None)
+
+        return end
