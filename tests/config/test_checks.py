@@ -86,6 +86,23 @@ class CheckTests(SynchronousTestCase):
             ['SASL authentication cache name "btree:/x" must start with "proxy:'],
         )
 
+    def test_sasl_caches(self) -> None:
+        """The cache is one table, behind proxymap(8) or in memory."""
+        enabled = {"smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": "static:x"}
+        self.assertEqual(self.texts(**enabled, smtp_sasl_auth_cache_name="proxy:btree:/x"), [])
+        self.assertEqual(self.texts(**enabled, smtp_sasl_auth_cache_name="internal:x"), [])
+        self.assertEqual(
+            self.texts(**enabled, smtp_sasl_auth_cache_name="proxy:btree:/x, proxy:btree:/y"),
+            ['SASL authentication cache name "proxy:btree:/x, proxy:btree:/y" contains multiple values'],
+        )
+
+    def test_sasl_type(self) -> None:
+        """There is one kind of library."""
+        enabled = {"smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": "static:x"}
+        (error,) = find_problems(None, overrides=[*enabled.items(), ("smtp_sasl_type", "dovecot")])
+        self.assertEqual(error.text, "SASL library initialization")
+        self.assertEqual(error.cause, "unsupported SASL client implementation: dovecot")
+
     def test_broken_values(self) -> None:
         """A value that could not be read is complained of once."""
         self.assertEqual(len(self.texts(relayhost="$", smtp_sasl_auth_enable="x", default_verp_delimiters="+")), 3)

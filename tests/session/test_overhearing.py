@@ -111,6 +111,23 @@ class EarTests(SynchronousTestCase):
             ["S 334 more", "C ****", "S 334 more", "C ****", "S 334 more", "C *", "S 501 5.7.0 as you like", "C QUIT"],
         )
 
+    def test_secrets_that_are_repeated(self) -> None:
+        """What was hidden once stays hidden when the server says it, or a filter; QUIT after a challenge is no secret."""
+        self.ear.hide("pass word")
+        self.ear.hide("abc")
+        self.ear.said(b"AUTH PLAIN AHVzZXIAcGFzcw==\r\n")
+        self.reply("334 more")
+        self.ear.said(b"cGFzcw==\r\n")
+        self.reply("334 abc cGFzcw== pass word")
+        self.ear.said(b"QUIT\r\n")
+        self.ear.came("500 AHVzZXIAcGFzcw== QUIT", "500 no cGFzcw==")
+        self.ear.completed()
+        self.ear.read()
+        self.assertEqual(
+            self.written.lines[1:],
+            ["S 334 more", "C ****", "S 334 abc **** ****", "C QUIT", "S 500 **** QUIT", "= 500 no ****"],
+        )
+
 
 class DialogTests(ShellTestCase):
     """An ear at a connection."""

@@ -90,16 +90,26 @@ def check_maillog_file(loaded: Loaded) -> Iterator[ConfigError]:
 
 
 def check_sasl(loaded: Loaded) -> Iterator[ConfigError]:
-    """Demand passwords where logging in is wanted, and a cache that processes can share."""
+    """Demand passwords where logging in is wanted, a library that there is, and a cache that can be written to."""
     if not loaded.value("smtp_sasl_auth_enable"):
         return
     if loaded.value("smtp_sasl_password_maps") == ():
         name = loaded.parameter_name("smtp_sasl_password_maps")
         yield ConfigError(f"specify a password table via the `{name}' configuration parameter", parameter=name)
+    library = loaded.value("smtp_sasl_type")
+    if library not in (None, "cyrus"):
+        cause = f"unsupported SASL client implementation: {library}"
+        name = loaded.parameter_name("smtp_sasl_type")
+        yield ConfigError("SASL library initialization", cause=cause, parameter=name)
     cache = loaded.value("smtp_sasl_auth_cache_name")
-    if cache and not cache.startswith("proxy:"):
-        name = loaded.parameter_name("smtp_sasl_auth_cache_name")
+    if not cache:
+        return
+    name = loaded.parameter_name("smtp_sasl_auth_cache_name")
+    # A table in memory is ours alone: no other process writes to it.
+    if not cache.startswith(("proxy:", "internal:")):
         yield ConfigError(f'SASL authentication cache name "{cache}" must start with "proxy:', parameter=name)
+    elif len(split_words(cache)) > 1:
+        yield ConfigError(f'SASL authentication cache name "{cache}" contains multiple values', parameter=name)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -215,16 +215,7 @@ class LoginRules:
         """
         if not settings.smtp_sasl_auth_enable:
             return None
-        name = settings.parameter_name("smtp_sasl_password_maps")
-        if not settings.smtp_sasl_password_maps:
-            raise ConfigError(f"specify a password table via the `{name}' configuration parameter", parameter=name)
-        if settings.smtp_sasl_type != "cyrus":
-            raise ConfigError(
-                "SASL library initialization",
-                cause=f"unsupported SASL client implementation: {settings.smtp_sasl_type}",
-                parameter=settings.parameter_name("smtp_sasl_type"),
-            )
-        maps = tables.maps(name, settings.smtp_sasl_password_maps)
+        maps = tables.maps(settings.parameter_name("smtp_sasl_password_maps"), settings.smtp_sasl_password_maps)
         lmtp = settings.protocol == "lmtp"
         find_sender = None
         if settings.smtp_sender_dependent_authentication and not lmtp:
@@ -276,7 +267,13 @@ class LoginRules:
             return True
 
     async def log_in(
-        self, peer: Peer, offer: Offer, occasion: Occasion, channel: Channel, perform: Perform
+        self,
+        peer: Peer,
+        offer: Offer,
+        occasion: Occasion,
+        channel: Channel,
+        perform: Perform,
+        hide: Callable[[str], None],
     ) -> Outcome | Rebuff:
         """Log in to a server that has said AUTH.
 
@@ -286,6 +283,7 @@ class LoginRules:
             occasion: the message.
             channel: the connection.
             perform: talks to the server.
+            hide: told what must not be seen by those who overhear it.
 
         Returns:
             The outcome; or why this server gets no mail.
@@ -303,7 +301,7 @@ class LoginRules:
         if not offer.names:
             return Rebuff(nothing_offered(peer))
         try:
-            return await _Attempt(self, peer, credentials, perform).run(offer, channel)
+            return await _Attempt(self, peer, credentials, perform, hide).run(offer, channel)
         except SaslError as error:
             if error.warning:
                 self.helpers.emit(SaslTrouble(error.warning))
@@ -313,11 +311,19 @@ class LoginRules:
 class _Attempt:
     """One login."""
 
-    def __init__(self, rules: LoginRules, peer: Peer, credentials: Credentials, perform: Perform) -> None:
+    def __init__(
+        self,
+        rules: LoginRules,
+        peer: Peer,
+        credentials: Credentials,
+        perform: Perform,
+        hide: Callable[[str], None],
+    ) -> None:
         self._rules = rules
         self._peer = peer
         self._credentials = credentials
         self._perform = perform
+        self._hide = hide
         self._account: str | None = None
 
     async def run(self, offer: Offer, channel: Channel) -> Outcome | Rebuff:
@@ -335,6 +341,7 @@ class _Attempt:
         if self._account is not None:
             secret = await self._token(self._account)
             login = replace(login, password=secret)
+        self._hide(secret.reveal())
         mechanism = await self._make(factory, login)
         ended = await self._perform(authenticate(peer, mechanism, rules.terms, secret))
         if ended.rebuff is None:

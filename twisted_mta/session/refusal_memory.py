@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
-from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
-from twisted_mta.config.values import split_items
 from twisted_mta.interfaces import IWritableTable, TableError
 from twisted_mta.model.events import Emit
 from twisted_mta.model.sasl_events import BadCacheEntry
@@ -24,7 +22,7 @@ from twisted_mta.smtp.reply import Reply
 from twisted_mta.tables.keys import is_utf8
 from twisted_mta.tables.table_set import TableSet
 
-_PARAMETER = "smtp_sasl_auth_cache_name"
+_CACHE = "smtp_sasl_auth_cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,6 @@ class RefusalMemory:
         name = settings.smtp_sasl_auth_cache_name
         if not name:
             return None
-        parameter = settings.parameter_name(_PARAMETER)
-        if not name.startswith(("proxy:", "internal:")):
-            raise ConfigError(f'SASL authentication cache name "{name}" must start with "proxy:"', parameter=parameter)
-        if len(split_items(name)) > 1:
-            raise ConfigError(f'SASL authentication cache name "{name}" contains multiple values', parameter=parameter)
         return cls(tables.open_writable(name), settings.smtp_sasl_auth_cache_time, now, emit)
 
     async def find(self, host: str, credentials: Credentials) -> Refusal | None:
@@ -83,7 +76,7 @@ class RefusalMemory:
                 return None
             refusal = parse_refusal(text)
             if refusal is None:
-                self.emit(BadCacheEntry(_PARAMETER.removesuffix("_name"), key))
+                self.emit(BadCacheEntry(_CACHE, key))
             elif refusal.applies(credentials.password, int(self.now()), self.lifetime_seconds):
                 return refusal
             await self.table.delete(key)
