@@ -7,7 +7,7 @@ Sources: none; this module only puts together.
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from twisted_mta.delivery.cache import PoolLimits, SessionPool
 from twisted_mta.delivery.cache_keys import KeyRules
 from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
 from twisted_mta.delivery.dial import Dialer, DialSettings
-from twisted_mta.delivery.factory import SessionParts
+from twisted_mta.delivery.factory import Adopt, SessionParts, adopt
 from twisted_mta.delivery.hand_over import OtherTransport
 from twisted_mta.delivery.outgoing import OutgoingRules
 from twisted_mta.delivery.recipients import ReportingRules
@@ -55,6 +55,9 @@ from twisted_mta.tables.threads import TableThreads
 from twisted_mta.tls.engine import TlsEngine
 from twisted_mta.tls.loglevel import LogClass, parse_loglevel
 from twisted_mta.tls.policies import TlsPolicies
+
+CacheMaker = Callable[[Adopt], IConnectionCache]
+"""Makes a connection cache; gets what makes sessions of connections that others have left."""
 
 
 def now_microseconds() -> int:
@@ -143,7 +146,7 @@ def build_agent(
     chroot: bool = False,
     verbose: bool = False,
     rewrite: Rewrite | None = None,
-    cache: IConnectionCache | None = None,
+    make_cache: CacheMaker | None = None,
     tokens: ITokenProvider | None = None,
 ) -> DeliveryAgent:
     """An engine for one configuration.
@@ -160,7 +163,7 @@ def build_agent(
         chroot: whether absolute paths of sockets begin at queue_directory.
         verbose: whether the dialogs with all servers are logged.
         rewrite: completes addresses that generic maps have found; None: a simple rule does.
-        cache: keeps sessions between messages; None: one in this process does.
+        make_cache: makes what keeps sessions between messages; None: a pool in this process does.
         tokens: gives access tokens for logins; None: there are none.
 
     Raises:
@@ -173,7 +176,6 @@ def build_agent(
     content = ContentRules.from_settings(settings, tables, own.__contains__, rewrite or _local_rewrite(settings))
     policies = TlsPolicies.from_settings(settings, tables, dns, emit)
     dialer = Dialer(reactor, DialSettings.from_settings(settings, own, chroot=chroot))
-    reuse = _reuse(settings, tables, cache, dialer, policies, reactor)
     sessions = SessionParts(
         DialogSettings.from_settings(settings),
         TimeLimits.from_settings(settings),
@@ -185,8 +187,10 @@ def build_agent(
         content,
         _tls_terms(settings, policies, reactor, emit),
         _logins(settings, tables, reactor, own.__contains__, emit, tokens),
-        reuse.cache.shed if reuse else None,
     )
+    reuse = _reuse(settings, tables, sessions, policies, make_cache)
+    if reuse is not None:
+        sessions = replace(sessions, make_room=reuse.cache.shed)
     native = NativeResolver(partial(deferToThreadPool, reactor, reactor.getThreadPool()), emit)
     router = Router(routing, dns, native, own, emit, random.Random())
     is_lmtp = settings.protocol == "lmtp"
@@ -241,31 +245,32 @@ def _logins(
 def _reuse(
     settings: Settings,
     tables: TableSet,
-    cache: IConnectionCache | None,
-    dialer: Dialer,
+    sessions: SessionParts,
     policies: TlsPolicies,
-    reactor: Any,
+    make_cache: CacheMaker | None,
 ) -> ReuseRules | None:
     """Which sessions are kept for the next message; None: none ever."""
     name = "smtp_connection_cache_destinations"
     listed = tables.match_list(settings.parameter_name(name), getattr(settings, name), MatchKind.STRING)
     if not listed and not settings.smtp_connection_cache_on_demand:
         return None
-    if cache is None:
-        cache = SessionPool(reactor, PoolLimits.from_settings(settings))
+    if make_cache is None:
+        cache: IConnectionCache = SessionPool(sessions.clock, PoolLimits.from_settings(settings))
+    else:
+        cache = make_cache(partial(adopt, sessions))
     has_logins = bool(settings.smtp_sasl_password_maps)
     keys = KeyRules(
         settings.service_name,
         settings.smtp_helo_name,
         by_login=has_logins,
         by_sender=has_logins and settings.smtp_sender_dependent_authentication,
-        sources=dialer.settings.bind or {},
+        sources=sessions.dialer.settings.bind or {},
         fields=cache.key_fields,
     )
     return ReuseRules(
         cache,
         keys,
-        reactor,
+        sessions.clock,
         listed.test if listed else None,
         settings.smtp_connection_cache_on_demand,
         settings.smtp_connection_reuse_time_limit,

@@ -15,6 +15,7 @@ from twisted_mta.config.main_cf import parse_override
 from twisted_mta.dns.cache import MOST_ENTRIES
 
 PROTOCOLS = ("smtp", "lmtp")
+PROCESS, SCACHE = "process", "scache"
 DEFAULT_MAX_DELIVERIES = 2000
 
 
@@ -40,6 +41,7 @@ class Options(usage.Options):
         ["flags", "f", "", "Letters as in flags= of master.cf: D, O, R, X."],
         ["max-deliveries", "m", DEFAULT_MAX_DELIVERIES, "Deliveries at a time; more of them wait.", int],
         ["dns-cache", None, MOST_ENTRIES, "Answers of name servers to remember while they last; 0: none.", int],
+        ["connection-cache", None, PROCESS, "Where idle sessions wait: process or scache, to share them with smtp(8)."],
         ["control-socket", None, None, "Where smtpdeliver-spawn hands over connections."],
         ["worker", None, 0, "Be a worker that a supervisor gave so many sockets; not for use by hand.", int],
     ]
@@ -75,6 +77,8 @@ class Options(usage.Options):
             raise usage.UsageError("--max-deliveries is at least 1")
         if self["dns-cache"] < 0:
             raise usage.UsageError("--dns-cache is at least 0")
+        if self["connection-cache"] not in (PROCESS, SCACHE):
+            raise usage.UsageError(f'--connection-cache is {PROCESS} or {SCACHE}, not "{self["connection-cache"]}"')
         if self["config-directory"] is None:
             raise usage.UsageError("--config-directory is needed: it says which Postfix to serve, e.g. /etc/postfix")
         self["service"] = self["service"] or self["protocol"]

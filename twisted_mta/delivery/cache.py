@@ -22,6 +22,7 @@ from twisted_mta.delivery.kept import Effect, Happening, Kept
 from twisted_mta.interfaces import IConnectionCache
 from twisted_mta.routing.candidates import Candidate
 from twisted_mta.session.session import Session
+from twisted_mta.tls.levels import Level
 
 MOST_FOR_ONE_ADDRESS = 250
 """Sessions that may rest for one address: more than any limit on concurrent deliveries that makes sense."""
@@ -51,13 +52,21 @@ class Lent(NamedTuple):
 
     Attributes:
         session: it rested until now.
-        endpoint: what it was saved under.
+        endpoint: what it was saved under; None: nobody knows, but for the level.
         place: where it leads; None: it was asked for by its address.
+        level: what was demanded of TLS.
     """
 
     session: Session
-    endpoint: EndpointKey
+    endpoint: EndpointKey | None
     place: Place | None = None
+    level: Level = Level.NONE
+
+    def is_as(self, endpoint: EndpointKey) -> bool:
+        """Whether it is such a session as would be opened now under this name."""
+        if self.endpoint is None:
+            return self.level is endpoint.policy.level and not self.level.is_required
+        return self.endpoint == endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ class SessionPool:
         if oldest.tell(Happening.WANTED) is not Effect.LEND:
             raise AssertionError("what rests can be lent")
         self._take_out(oldest)
-        return Lent(oldest.session, endpoint, place)
+        return Lent(oldest.session, endpoint, place, endpoint.policy.level)
 
     def keep(self, session: Session, endpoint: EndpointKey, destination: DestinationKey | None, place: Place) -> None:
         """Save a session, or close it (IConnectionCache)."""

@@ -60,10 +60,12 @@ class KeyFields:
     Attributes:
         level_of_destination: whether the TLS level is one, in the key of a destination. It hides sessions with TLS: they are
             saved with their level, and looked up with none.
+        requiretls: whether the need for REQUIRETLS is one; there is none here.
         smtputf8: whether the need for SMTPUTF8 is one.
     """
 
     level_of_destination: bool = True
+    requiretls: bool = False
     smtputf8: bool = True
 
 
@@ -136,6 +138,8 @@ class KeyRules:
         return EndpointKey(self._joined(fields, utf8=utf8), policy, source, self.hello_name, login)
 
     def _joined(self, fields: list[str], *, utf8: bool) -> str:
+        if self.fields.requiretls:
+            fields.append("0")
         if self.fields.smtputf8:
             fields.append("1" if utf8 else "0")
         text = "\n".join(fields)

@@ -108,6 +108,14 @@ class ClientTransport(tcp.Connection):
             pass  # there is something: an error
         return True
 
+    def releaseSocket(self) -> socket.socket:
+        """Leave the connection to somebody else, open and as programs expect it: blocking."""
+        self.stopReading()
+        self.stopWriting()
+        self.connected, self.disconnected = 0, 1
+        self.socket.setblocking(True)
+        return self.socket
+
     def loseConnection(self) -> None:
         """Close once everything has left: now, if it has."""
         if self.connected and not self.disconnecting and not self.unsentOctets() and self.producer is None:

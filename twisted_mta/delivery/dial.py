@@ -186,6 +186,20 @@ class Dialer:
         attempt.start()
         return connected
 
+    def serve(self, skt: socket.socket, protocol: Protocol) -> None:
+        """Give a protocol a connection that another process has made.
+
+        Args:
+            skt: connected; ours from now on.
+            protocol: takes it.
+
+        Raises:
+            OSError: it is not connected.
+        """
+        address = skt.getpeername()
+        skt.setblocking(False)
+        serve_protocol(skt, protocol, self._reactor, address)
+
     def _address(self, candidate: Candidate) -> Address:
         if candidate.family is not Family.LOCAL:
             return candidate.address, candidate.port

@@ -4,6 +4,7 @@ Flow: delivery/deliver.py asks for a session with a candidate; delivery/dial.py 
 Sources: RFC 5321 section 5.1; postconf(5) smtp_bind_address_enforce; twisted.internet.protocol.ClientFactory.
 """
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -56,6 +57,12 @@ class SessionParts:
     tls: TlsTerms = NO_TERMS
     logins: LoginRules | None = None
     make_room: Callable[[], bool] | None = None
+
+
+Adopt = Callable[[socket.socket], Session]
+"""Makes a session of a connection that another process has left; raises OSError if it is none."""
+
+_UNKNOWN = Peer("", "", "", "", "")
 
 
 class DestinationFactory(ClientFactory[DialogProtocol]):
@@ -138,11 +145,30 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
 
     def buildProtocol(self, addr: object = None) -> DialogProtocol:
         """A connection to the candidate that is being dialled."""
-        parts, peer = self._parts, self._peer
-        assert peer is not None
-        protocol = DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)
+        assert self._peer is not None
+        protocol = _protocol(self._parts, self._peer)
         protocol.ear = self._ear
-        protocol.content_rules = parts.content
-        if parts.tables is not None:
-            protocol.ask(parts.tables)
         return protocol
+
+
+def adopt(parts: SessionParts, connection: socket.socket) -> Session:
+    """A session on a connection that another process has left, in the clear; nothing is known of it.
+
+    Args:
+        parts: what is shared.
+        connection: ours from now on.
+
+    Raises:
+        OSError: it is not connected.
+    """
+    protocol = _protocol(parts, _UNKNOWN)
+    parts.dialer.serve(connection, protocol)
+    return Session(protocol, parts.dialog, parts.tls)
+
+
+def _protocol(parts: SessionParts, peer: Peer) -> DialogProtocol:
+    protocol = DialogProtocol(peer, parts.dialog, parts.limits, parts.line_limit, parts.clock, parts.emit)
+    protocol.content_rules = parts.content
+    if parts.tables is not None:
+        protocol.ask(parts.tables)
+    return protocol

@@ -125,7 +125,7 @@ class Reuse:
 
     def is_same(self, lent: Lent, place: Place, policy: TlsPolicy) -> bool:
         """Whether a session is such as would be opened now."""
-        return lent.endpoint == self._endpoint(place.candidate, place.site, policy)
+        return lent.is_as(self._endpoint(place.candidate, place.site, policy))
 
     def used(self, candidate: Candidate) -> None:
         """A kept session has had the message."""

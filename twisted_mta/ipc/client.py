@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.error import ConnectError
@@ -23,6 +23,7 @@ from twisted_mta.ipc.version import Greeting, PostfixVersion
 from twisted_mta.model.events import Event, ServiceConfused, ServiceUnreachable
 from twisted_mta.model.text import to_text
 
+S = TypeVar("S")
 T = TypeVar("T")
 Read = Callable[[AttributeList], T]
 """Turns a reply into what the caller wants; raises IpcError where it makes no sense."""
@@ -158,6 +159,7 @@ class PersistentClient:
         timeout_seconds: for a request and its reply, the wait for its turn included.
         idle_seconds: how long a connection is kept unused (ipc_idle).
         ttl_seconds: how old a connection may get (ipc_ttl).
+        link: makes connections, where plain ones will not do.
     """
 
     def __init__(
@@ -170,14 +172,15 @@ class PersistentClient:
         timeout_seconds: float = 3600.0,
         idle_seconds: float = 5.0,
         ttl_seconds: float = 1000.0,
+        link: "Callable[[], Link] | None" = None,
     ) -> None:
-        self._dialer = _Dialer(service, endpoint, version)
+        self._dialer = _Dialer(service, endpoint, version, link)
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._idle_seconds = idle_seconds
         self._ttl_seconds = ttl_seconds
         self._turn = DeferredLock()
-        self._kept: _Link | None = None
+        self._kept: Link | None = None
         self._opened = 0.0
         self._idle: IDelayedCall | None = None
         self._closed = False
@@ -192,7 +195,19 @@ class PersistentClient:
         Raises:
             ServiceError: no connection, no reply in time, or not the one that was expected.
         """
-        return await _within(self._timeout_seconds, self._clock, self._dialer.service, self._ask(request, read))
+        return await self.converse(lambda link: link.exchange(request), read)
+
+    async def converse(self, steps: Callable[[Any], Coroutine[Any, Any, S]], read: Callable[[S], T]) -> T:
+        """The same, where one list there and one back is not all.
+
+        Args:
+            steps: what is said and heard on a Link. It may be called twice, if the first connection is lost without a reply.
+            read: what to make of the outcome; raises IpcError where it makes no sense.
+
+        Raises:
+            ServiceError: as above.
+        """
+        return await _within(self._timeout_seconds, self._clock, self._dialer.service, self._converse(steps, read))
 
     def close(self) -> None:
         """Keep no connection from now on; a request that is under way still gets its reply."""
@@ -200,13 +215,13 @@ class PersistentClient:
         self._stop_idling()
         self._hang_up()
 
-    async def _ask(self, request: bytes, read: Read[T]) -> T:
+    async def _converse(self, steps: Callable[[Any], Coroutine[Any, Any, S]], read: Callable[[S], T]) -> T:
         async with self._turn:
             self._stop_idling()
             link, self._kept = self._kept, None
             try:
-                reply, link = await self._exchange(link, request)
-                answer = read(reply)
+                outcome, link = await self._exchange(link, steps)
+                answer = read(outcome)
             except IpcError as error:
                 if link is not None:
                     link.close()
@@ -214,30 +229,30 @@ class PersistentClient:
             self._keep(link)
             return answer
 
-    async def _exchange(self, kept: "_Link | None", request: bytes) -> tuple[AttributeList, "_Link"]:
+    async def _exchange(self, kept: "Link | None", steps: Callable[[Any], Coroutine[Any, Any, S]]) -> tuple[S, "Link"]:
         """Ask over the kept connection if it still works, else over a new one."""
         if kept is not None:
             try:
                 if kept.usable:
-                    return await self._over(kept, request), kept
+                    return await self._over(kept, steps), kept
             except _LinkLostError:
                 pass  # the service ended between two requests, as it may at any time
             kept.close()
         opened = self._clock.seconds()
         link = await self._dialer.dial()
         self._opened = opened
-        return await self._over(link, request), link
+        return await self._over(link, steps), link
 
     @staticmethod
-    async def _over(link: "_Link", request: bytes) -> AttributeList:
+    async def _over(link: "Link", steps: Callable[[Any], Coroutine[Any, Any, S]]) -> S:
         try:
-            return await link.exchange(request)
+            return await steps(link)
         except BaseException:
             # Also when cancelled: a reply that comes later must never be taken for that of the next request.
             link.close()
             raise
 
-    def _keep(self, link: "_Link") -> None:
+    def _keep(self, link: "Link") -> None:
         if self._closed or not link.usable or self._clock.seconds() - self._opened >= self._ttl_seconds:
             link.close()
             return
@@ -268,21 +283,28 @@ async def _within(
 class _Dialer:
     """Connects to a service and takes its greeting."""
 
-    __slots__ = ("_endpoint", "_greeting", "_names_protocol", "service")
+    __slots__ = ("_endpoint", "_greeting", "_link", "_names_protocol", "service")
 
-    def __init__(self, service: Service, endpoint: IStreamClientEndpoint, version: PostfixVersion) -> None:
+    def __init__(
+        self,
+        service: Service,
+        endpoint: IStreamClientEndpoint,
+        version: PostfixVersion,
+        link: "Callable[[], Link] | None" = None,
+    ) -> None:
         self.service = service
+        self._link = link or Link
         self._endpoint = endpoint
         self._names_protocol = version.greets
         self._greeting = (*(_PROTOCOL if version.greets else ()), *service.also_greets_with)
 
-    async def dial(self) -> "_Link":
+    async def dial(self) -> "Link":
         """A new connection, greeted.
 
         Raises:
             ServiceError: there is none.
         """
-        link = _Link()
+        link = self._link()
         try:
             await self._endpoint.connect(_LinkFactory(link))
         except (ConnectError, OSError) as error:
@@ -319,11 +341,12 @@ class _LinkLostError(IpcError):
     """The connection ended; no reply had begun."""
 
 
-class _Link(Protocol):
+class Link(Protocol):
     """One connection to a service: a list comes only when one is waited for.
 
     Attributes:
         greeting: what the service said first, besides the name of its protocol.
+        failure: why it cannot be used any more; None: it can.
     """
 
     transport: ITransport
@@ -334,18 +357,18 @@ class _Link(Protocol):
         self._arrived: deque[AttributeList] = deque()
         self._waiting: Deferred[AttributeList] | None = None
         self._waiting_for = ""
-        self._failure: IpcError | None = None
+        self.failure: IpcError | None = None
 
     @property
     def usable(self) -> bool:
         """Whether a request can be sent: connected, and nothing has come that nobody asked for."""
-        return self._failure is None and not self._arrived and not self._decoder.unfinished
+        return self.failure is None and not self._arrived and not self._decoder.unfinished
 
     async def exchange(self, request: bytes) -> AttributeList:
         """Write a list, wait for one."""
-        if self._failure is None and not self.usable:
-            self._fail(IpcError("sent more than was asked for"))
-        if self._failure is None:
+        if self.failure is None and not self.usable:
+            self.fail(IpcError("sent more than was asked for"))
+        if self.failure is None:
             self.transport.write(request)
         return await self.next_list("the reply")
 
@@ -355,8 +378,8 @@ class _Link(Protocol):
         waiting: Deferred[AttributeList] = Deferred()
         if self._arrived:
             waiting.callback(self._arrived.popleft())
-        elif self._failure is not None:
-            waiting.errback(self._failure)
+        elif self.failure is not None:
+            waiting.errback(self.failure)
         else:
             self._waiting = waiting
         return waiting
@@ -364,21 +387,21 @@ class _Link(Protocol):
     def close(self) -> None:
         """End the connection; nobody waits any more."""
         self._waiting = None
-        self._failure = self._failure or _LinkLostError("connection closed")
+        self.failure = self.failure or _LinkLostError("connection closed")
         self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the service sends."""
-        if self._failure is not None:
+        if self.failure is not None:
             return
         try:
             lists = self._decoder.feed(data)
         except IpcError as error:
-            self._fail(error)
+            self.fail(error)
             return
         self._arrived.extend(lists)
         if len(self._arrived) > 1:  # one may come before it is waited for, a greeting; two never
-            self._fail(IpcError("sent more than was asked for"))
+            self.fail(IpcError("sent more than was asked for"))
         elif self._waiting is not None and self._arrived:
             waiting, self._waiting = self._waiting, None
             waiting.callback(self._arrived.popleft())
@@ -386,13 +409,14 @@ class _Link(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell who waits."""
         if self._decoder.unfinished:
-            self._fail(IpcError(f"connection lost within {self._waiting_for or 'an attribute list'}"))
+            self.fail(IpcError(f"connection lost within {self._waiting_for or 'an attribute list'}"))
         else:
-            self._fail(_LinkLostError(f"connection lost while waiting for {self._waiting_for or 'a request'}"))
+            self.fail(_LinkLostError(f"connection lost while waiting for {self._waiting_for or 'a request'}"))
 
-    def _fail(self, error: IpcError) -> None:
-        if self._failure is None:
-            self._failure = error
+    def fail(self, error: IpcError) -> None:
+        """Nothing can be understood any more: tell who waits, and end the connection."""
+        if self.failure is None:
+            self.failure = error
             self._arrived.clear()
             self.transport.loseConnection()
         if self._waiting is not None:
@@ -400,14 +424,14 @@ class _Link(Protocol):
             waiting.errback(error)
 
 
-class _LinkFactory(Factory[_Link]):
+class _LinkFactory(Factory[Link]):
     """Gives out one link, and makes no noise."""
 
     noisy = False
 
-    def __init__(self, link: _Link) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
 
-    def buildProtocol(self, addr: object) -> _Link:
+    def buildProtocol(self, addr: object) -> Link:
         """The link."""
         return self._link

@@ -6,11 +6,15 @@ Sources: RELEASE_NOTES of Postfix 3.6, 3.8, 3.10 and 3.11; postconf(5) mail_vers
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from twisted_mta.ipc.attributes import IpcError, encode
 
-_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?![0-9])")
+_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?![0-9])(?:\.([0-9]{1,3})(?![0-9]))?")
+
+# Since which patch of a minor version, where a fix was made in several of them.
+_LEVEL_IN_NAMES = {(3, 8): 12, (3, 9): 6, (3, 10): 4}
+_SMTPUTF8_IN_NAMES = {(3, 8): 12, (3, 9): 6, (3, 10): 5}
 
 
 class Greeting(enum.StrEnum):
@@ -29,10 +33,11 @@ class Greeting(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class PostfixVersion:
-    """A version of Postfix, as far as it matters on a socket."""
+    """A version of Postfix, as far as it matters on a socket; versions are compared without the patch."""
 
     major: int
     minor: int
+    patch: int = field(default=0, compare=False)
 
     @classmethod
     def parse(cls, mail_version: str) -> "PostfixVersion":
@@ -44,7 +49,7 @@ class PostfixVersion:
         match = _VERSION.match(mail_version)
         if match is None:
             raise IpcError(f'mail_version "{mail_version}" is not a version number such as 3.7.11')
-        return cls(int(match[1]), int(match[2]))
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0))
 
     @property
     def greets(self) -> bool:
@@ -60,6 +65,25 @@ class PostfixVersion:
     def destination_has_port(self) -> bool:
         """Whether the properties of a cached destination include ``host_port``."""
         return self >= PostfixVersion(3, 8)
+
+    @property
+    def destination_has_level(self) -> bool:
+        """Whether the TLS level belongs to the name of a cached destination."""
+        return self._has(_LEVEL_IN_NAMES)
+
+    @property
+    def cached_by_smtputf8(self) -> bool:
+        """Whether the need for SMTPUTF8 belongs to the names of what is cached."""
+        return self._has(_SMTPUTF8_IN_NAMES)
+
+    @property
+    def cached_by_requiretls(self) -> bool:
+        """Whether the need for REQUIRETLS does."""
+        return self >= PostfixVersion(3, 11)
+
+    def _has(self, fix: dict[tuple[int, int], int]) -> bool:
+        minor = (self.major, self.minor)
+        return self.patch >= fix[minor] if minor in fix else minor > max(fix)
 
     @property
     def tables_have_instance_flags(self) -> bool:

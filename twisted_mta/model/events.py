@@ -274,6 +274,11 @@ class ServiceConfused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionCacheDisabled(Event):
+    """scache(8) could not be asked, twice: it will not be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeNotSent(Event):
     """A notice to the postmaster could not be handed to cleanup(8)."""
 

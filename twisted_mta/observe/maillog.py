@@ -61,6 +61,7 @@ TEMPLATES: dict[type[Event], tuple[Severity, str]] = (
         events.ServiceUnreachable: (_WARNING, "connect to {service}: {problem}"),
         events.ServiceFailed: (_WARNING, "{queue_id}: {service} service failure"),
         events.ServiceConfused: (_WARNING, "{service}: {problem}"),
+        events.ConnectionCacheDisabled: (_WARNING, "disabling connection caching"),
         events.NoticeNotSent: (_WARNING, "postmaster notify: {problem}"),
         events.WrongStatusClass: (_WARNING, '{function}: ignoring dsn code "{status}"'),
         events.StatusFilterRefused: (_WARNING, "{parameter}: bad status code: {found}"),

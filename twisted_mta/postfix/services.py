@@ -2,17 +2,21 @@
 
 Flow: generations.py asks for what is needed, once per configuration.
 Sources: postconf(5) *_service_name, fast_flush_domains, parent_domain_matches_subdomains, smtp_delivery_status_filter,
-best_mx_transport, notify_classes, ipc_timeout, ipc_idle, ipc_ttl.
+best_mx_transport, notify_classes, connection_cache_service_name, connection_cache_protocol_timeout, ipc_timeout, ipc_idle,
+ipc_ttl.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 
 from twisted_mta.config.settings import Settings
+from twisted_mta.delivery.cache import PoolLimits, SessionPool
+from twisted_mta.delivery.factory import Adopt
 from twisted_mta.interfaces import TableError
-from twisted_mta.ipc.client import PersistentClient, Service, ServiceClient
+from twisted_mta.ipc.client import Link, PersistentClient, Service, ServiceClient
 from twisted_mta.ipc.rewrite import RewriteService
 from twisted_mta.ipc.version import Greeting, PostfixVersion
 from twisted_mta.model.events import Emit
@@ -20,6 +24,7 @@ from twisted_mta.postfix.flush import DomainMatch, FlushService
 from twisted_mta.postfix.notices import GREETING, LONGEST_WAIT, NoticeSettings, PostmasterNotices
 from twisted_mta.postfix.pass_on import PrivateTransport
 from twisted_mta.postfix.reporter import RecordService, ReporterServices, StatusFilter
+from twisted_mta.postfix.scache import DescriptorLink, ScacheClient, SharedCache
 from twisted_mta.postfix.verify import VerifyService
 from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import EXACT
@@ -96,6 +101,29 @@ class PrivateServices:
         client = self._persistent(Service(path, Greeting.REWRITE), min(REWRITE_SECONDS, settings.ipc_timeout))
         return RewriteService(path, client, self._reactor, self._emit)
 
+    def shared_cache(self, adopt: Adopt) -> SharedCache:
+        """scache(8), for idle sessions that are shared with smtp(8).
+
+        Args:
+            adopt: makes sessions of connections that others have left.
+
+        Raises:
+            ConfigError: a parameter about it cannot be used.
+        """
+        settings = self._settings
+        service = Service(f"private/{settings.connection_cache_service_name}", Greeting.CONNECTION_CACHE)
+        client = self._persistent(service, settings.connection_cache_protocol_timeout, DescriptorLink)
+        return SharedCache(
+            ScacheClient(client),
+            SessionPool(self._reactor, PoolLimits.from_settings(settings)),
+            self._version,
+            adopt,
+            self._reactor,
+            self._emit,
+            seconds=settings.smtp_connection_cache_time_limit,
+            service=service.path,
+        )
+
     def best_mx_transport(self) -> PrivateTransport | None:
         """The transport of best_mx_transport; None: there is none."""
         name, _, nexthop = self._settings.best_mx_transport.partition(":")
@@ -119,7 +147,9 @@ class PrivateServices:
         seconds = seconds or self._settings.ipc_timeout
         return ServiceClient(service, self._endpoint(service), self._version, self._reactor, timeout_seconds=seconds)
 
-    def _persistent(self, service: Service, seconds: float | None = None) -> PersistentClient:
+    def _persistent(
+        self, service: Service, seconds: float | None = None, link: Callable[[], Link] | None = None
+    ) -> PersistentClient:
         settings = self._settings
         return PersistentClient(
             service,
@@ -129,6 +159,7 @@ class PrivateServices:
             timeout_seconds=seconds or settings.ipc_timeout,
             idle_seconds=settings.ipc_idle,
             ttl_seconds=settings.ipc_ttl,
+            link=link,
         )
 
     def _endpoint(self, service: Service) -> UNIXClientEndpoint:

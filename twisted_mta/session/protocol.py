@@ -8,6 +8,7 @@ Flow: delivery/dial.py connects it; session/session.py runs greeting and transac
 Sources: RFC 5321 section 4.5.3.2 (time limits); RFC 2920; twisted.internet.protocol.
 """
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -235,6 +236,19 @@ class DialogProtocol(Protocol):
         self._disturbed = None
         self.troubles = ErrorClass.NONE
         return not (self._input_over or self._wire.hasInput())
+
+    def release(self) -> socket.socket | None:
+        """Give the connection away, between two dialogs and in the clear; None if it is not sound: then it is closed."""
+        assert self._secure is None
+        if not self.rest(lambda: None) or not self.wake():
+            self.close()
+            return None
+        connection: socket.socket = self._wire.releaseSocket()  # type: ignore[attr-defined] # what is not TLS has it
+        self._lost = self._input_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return connection
 
     def _disturb(self, disturbed: Callable[[], None]) -> None:
         self._disturbed = None

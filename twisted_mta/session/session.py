@@ -4,6 +4,7 @@ Flow: delivery/factory.py opens it, delivery/deliver.py uses it.
 Sources: RFC 5321 section 3; RFC 3207 section 4; RFC 4954 section 3; smtp(8).
 """
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -362,6 +363,28 @@ class Session:
             return False
         self.reuse_count += 1
         return True
+
+    def release(self) -> socket.socket | None:
+        """Give the connection away, which is in the clear, after a `transact` that has left the session open.
+
+        Returns:
+            The connection, for another process to use; None if the server has disturbed it, and it is closed.
+        """
+        self.is_open = False
+        return self._protocol.release()
+
+    def resume(self, welcome: Welcome, reuse_count: int, serves_until: float) -> None:
+        """Go on where another process has left the session; `wake` comes next.
+
+        Args:
+            welcome: what the server offers.
+            reuse_count: how often it was used again.
+            serves_until: as above.
+        """
+        self.welcome = welcome
+        self._protocol.pipelining = welcome.capabilities.offers(Feature.PIPELINING)
+        self.reuse_count = reuse_count
+        self.serves_until = serves_until
 
     def close(self) -> None:
         """Close without a word, in order."""
