@@ -29,6 +29,7 @@ from twisted_mta.tls.chain_files import (
     read_key,
     read_mixed,
 )
+from twisted_mta.tls.library import use_private_key
 from twisted_mta.tls.library_error import LibraryError
 from twisted_mta.tls.telling import tell_library_errors
 
@@ -88,7 +89,8 @@ class ClientCertificates:
             with _file_in_memory(_pem(chain.certificates)) as path:
                 # The only call that gives each certificate a chain of its own.
                 context.use_certificate_chain_file(path)
-            context.use_privatekey(chain.key)
+            if errors := use_private_key(context, chain.key):
+                raise SSL.Error(errors)
 
 
 def _from_chain_files(paths: Sequence[str], where: str, emit: Emit) -> list[KeyedChain]:

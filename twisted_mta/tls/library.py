@@ -292,6 +292,39 @@ CAN_SHARE_AUTHORITIES = "shared authorities" not in _MISSING
 """Whether `share_authorities` works."""
 
 
+def use_certificate(context: SSL.Context, certificate: crypto.X509) -> list[LibraryError]:
+    """Have a context show a certificate of ours (SSL_CTX_use_certificate(3)).
+
+    Args:
+        context: not used yet.
+        certificate: ours.
+
+    Returns:
+        Empty if that went well, otherwise what went wrong.
+    """
+    return [] if lib.SSL_CTX_use_certificate(context._context, certificate._x509) == 1 else pop_errors()
+
+
+def use_private_key(context: SSL.Context, key: crypto.PKey) -> list[LibraryError]:
+    """Have a context prove that the certificate of this key, used before, is ours (SSL_CTX_use_PrivateKey(3)).
+
+    pyOpenSSL would have keys of the library cryptography, which reads fewer of them.
+
+    Args:
+        context: not used yet.
+        key: that of the last certificate.
+
+    Returns:
+        Empty if that went well, otherwise what went wrong.
+    """
+    if (
+        lib.SSL_CTX_use_PrivateKey(context._context, key._pkey) == 1
+        and lib.SSL_CTX_check_private_key(context._context) == 1
+    ):
+        return []
+    return pop_errors()
+
+
 # ---- certificates ----
 
 
