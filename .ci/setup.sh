@@ -18,8 +18,8 @@ debian_packages=(
     gcc libc6-dev libdb5.3-dev libldap-dev libsasl2-dev python3-dev
 )
 
-# What the tests deliver to, but cannot be installed beside Postfix: unpacked into $work/servers, with its libraries.
-unpacked_package=exim4-daemon-light
+# What the tests deliver to, but cannot be installed beside Postfix: unpacked into $work/servers, with their libraries.
+unpacked_packages=(exim4-daemon-light opensmtpd)
 
 heading() { printf '\n==== %s ====\n' "$*"; }
 
@@ -66,30 +66,30 @@ libraries_of() {
     apt-cache depends --recurse --important "$@" | sed -n 's/^\(lib[^ :]*\)$/\1/p' | grep -vx 'libc6\|libcrypt1\|libgcc-s1'
 }
 
-download_server() {
+download_servers() {
     local libraries
-    mapfile -t libraries < <(apt-cache depends "$unpacked_package" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p')
+    mapfile -t libraries < <(apt-cache depends "${unpacked_packages[@]}" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p')
     [ "${#libraries[@]}" -gt 0 ] || return 1
     mapfile -t libraries < <(libraries_of "${libraries[@]}" | sort -u)
-    apt-get -q download "$unpacked_package" "${libraries[@]}" </dev/null
+    apt-get -q download "${unpacked_packages[@]}" "${libraries[@]}" </dev/null
 }
 
 # Some tests skip without them, which .ci/test counts as failed in CI; elsewhere their absence is no failure.
 unpack_servers() {
     export TWISTED_MTA_SERVERS=$work/servers
-    [ ! -e "$TWISTED_MTA_SERVERS/usr/sbin/exim4" ] || return 0
-    heading "unpack $unpacked_package"
+    [ ! -e "$TWISTED_MTA_SERVERS/usr/sbin/exim4" ] || [ ! -e "$TWISTED_MTA_SERVERS/usr/sbin/smtpd" ] || return 0
+    heading "unpack ${unpacked_packages[*]}"
     local package=$work/packages status=0
     rm -rf "$package" "$TWISTED_MTA_SERVERS"
     mkdir -p "$package" "$TWISTED_MTA_SERVERS"
     (
         cd "$package" || exit
-        download_server || { try_thrice apt-get -q -y update </dev/null && try_thrice download_server; } || exit
+        download_servers || { try_thrice apt-get -q -y update </dev/null && try_thrice download_servers; } || exit
         for archive in *.deb; do dpkg -x "$archive" "$TWISTED_MTA_SERVERS" || exit; done
     ) || status=$?
     chmod -R a+rX "$TWISTED_MTA_SERVERS"
     rm -rf "$package"
-    [ "$status" = 0 ] || echo 'Exim cannot be had: its tests will be skipped.' >&2
+    [ "$status" = 0 ] || echo 'Exim and OpenSMTPD cannot be had: their tests will be skipped.' >&2
 }
 
 # User postfix executes the interpreter of the tests: a virtual environment below /root, or made from a Python that lives

@@ -1,11 +1,11 @@
 """Mail servers of other people, each started for one test, on addresses of the private network.
 
-Exim's Debian package cannot be installed beside Postfix's. So it is only unpacked, with the libraries that Postfix does not
-need, into the folder $TWISTED_MTA_SERVERS (.ci/setup.sh does that); the user it insists on exists in the tests' mount
-namespace alone.
+The Debian packages of Exim and OpenSMTPD cannot be installed beside Postfix's. So they are only unpacked, with the libraries that
+Postfix does not need, into the folder $TWISTED_MTA_SERVERS (.ci/setup.sh does that); the users they insist on exist in the
+tests' mount namespace alone.
 
 Flow: tests/interop/test_real_servers.py starts them and looks at what they got.
-Sources: exim(8), smtp-sink(1), the manual of aiosmtpd.
+Sources: exim(8), smtpd(8) and smtpd.conf(5) of OpenSMTPD, smtp-sink(1), the manual of aiosmtpd.
 """
 
 import importlib.util
@@ -25,14 +25,16 @@ UNPACKED = Path(os.environ.get("TWISTED_MTA_SERVERS", "/nonexistent"))
 """Debian packages that are unpacked, but not installed."""
 
 EXIM = UNPACKED / "usr" / "sbin" / "exim4"
+OPENSMTPD = UNPACKED / "usr" / "sbin" / "smtpd"
 SMTP_SINK = shutil.which("smtp-sink", path=f"/usr/sbin:{os.defpath}")
 
 NO_EXIM = "" if EXIM.exists() else "needs Exim in $TWISTED_MTA_SERVERS (.ci/setup.sh unpacks exim4-daemon-light)"
+NO_OPENSMTPD = "" if OPENSMTPD.exists() else "needs OpenSMTPD in $TWISTED_MTA_SERVERS (.ci/setup.sh unpacks opensmtpd)"
 NO_AIOSMTPD = "" if importlib.util.find_spec("aiosmtpd") else "needs aiosmtpd (pip install aiosmtpd)"
 NO_SMTP_SINK = "" if SMTP_SINK else "needs smtp-sink (Debian package postfix)"
 
-_EXIM_USER = "Debian-exim"
-_EXIM_ID = 64999
+_EXIM_USERS = {"Debian-exim": 64999}
+_OPENSMTPD_USERS = {"opensmtpd": 64998, "opensmtpq": 64997}
 
 _EXIM_CONFIGURATION = """\
 keep_environment = LD_LIBRARY_PATH
@@ -135,13 +137,12 @@ class Exim:
             (self.directory / name).chmod(0o777)
         configuration = self.directory / "exim.conf"
         configuration.write_text(_EXIM_CONFIGURATION.format(exim=EXIM, directory=self.directory, address=self._address))
-        _know_exim_user()
-        libraries = next(UNPACKED.glob("usr/lib/*/libidn.so.12")).parent
+        _know_users(_EXIM_USERS)
         await start_server(
             self._case,
             [str(EXIM), "-C", str(configuration), "-bdf"],
             self._address,
-            environment={"LD_LIBRARY_PATH": str(libraries)},
+            environment={"LD_LIBRARY_PATH": _libraries()},
         )
 
     def envelopes(self) -> list[str]:
@@ -153,15 +154,70 @@ class Exim:
         return [path.read_bytes().partition(b"\n")[2] for path in sorted(self.directory.glob("spool/input/*-D"))]
 
 
-def _know_exim_user() -> None:
-    """Let the tests' namespace know the user and the group that Debian's Exim looks for when it starts."""
+_OPENSMTPD_CONFIGURATION = """\
+smtp max-message-size 1M
+filter "mailboxes" phase rcpt-to match rcpt-to {{ "full@dest.example" }} reject "450 4.2.2 mailbox is full"
+listen on {address} port 25 hostname mx.dest.example filter "mailboxes"
+action "keep" maildir "{maildir}" virtual {{ "one@dest.example" = "nobody", "two@dest.example" = "nobody" }}
+match from any for domain "dest.example" action "keep"
+"""
+
+# All paths but that of its configuration are fixed when it is built.
+_OPENSMTPD_PLACE = """\
+set -e
+for place in /var/lib /var/spool /run; do mount -t tmpfs -o mode=755 tmpfs $place; done
+mkdir -p /var/lib/opensmtpd/empty
+mount --bind "$1/usr/libexec" /usr/libexec
+exec "$1/usr/sbin/smtpd" -d -f "$2"
+"""
+
+
+class OpenSmtpd:
+    """An OpenSMTPD that takes mail for two users at dest.example, and defers that for `full`."""
+
+    def __init__(self, case: InteropCase, address: str) -> None:
+        self._case = case
+        self._address = address
+        self.maildir = case.directory / "opensmtpd"
+
+    async def start(self) -> None:
+        """Start it, with directories of its own in the place of the system's."""
+        self.maildir.mkdir()
+        self.maildir.chmod(0o777)
+        configuration = self._case.directory / "smtpd.conf"
+        configuration.write_text(_OPENSMTPD_CONFIGURATION.format(address=self._address, maildir=self.maildir))
+        _know_users(_OPENSMTPD_USERS)
+        await start_server(
+            self._case,
+            ["unshare", "--mount", "sh", "-c", _OPENSMTPD_PLACE, "sh", str(UNPACKED), str(configuration)],
+            self._address,
+            environment={"LD_LIBRARY_PATH": _libraries()},
+        )
+
+    async def messages(self, count: int) -> list[bytes]:
+        """So many messages, once they have been stored, lines ending with LF."""
+        place = self.maildir / "new"
+        await self._case.postfix.wait_for(
+            lambda: place.exists() and len(list(place.iterdir())) >= count, "OpenSMTPD has not stored the mail"
+        )
+        return [path.read_bytes() for path in sorted(place.iterdir())]
+
+
+def _libraries() -> str:
+    """Where the libraries of the unpacked packages are."""
+    return os.pathsep.join(sorted({str(path.parent) for path in UNPACKED.glob("usr/lib/*/lib*.so.*")}))
+
+
+def _know_users(users: Mapping[str, int]) -> None:
+    """Let the tests' namespace know users and groups that a server looks for when it starts."""
     for name, row in (
-        ("/etc/passwd", f"{_EXIM_USER}:x:{_EXIM_ID}:{_EXIM_ID}::/nonexistent:/usr/sbin/nologin"),
-        ("/etc/group", f"{_EXIM_USER}:x:{_EXIM_ID}:"),
+        ("/etc/passwd", "{0}:x:{1}:{1}::/nonexistent:/usr/sbin/nologin\n"),
+        ("/etc/group", "{0}:x:{1}:\n"),
     ):
         known = Path(name).read_text()
-        if f"\n{_EXIM_USER}:" not in known:
-            namespace.show(Path(name), f"{known}{row}\n")
+        rows = "".join(row.format(user, number) for user, number in users.items() if f"\n{user}:" not in known)
+        if rows:
+            namespace.show(Path(name), known + rows)
 
 
 async def start_aiosmtpd(case: InteropCase, address: str, *options: str) -> Path:

@@ -1,12 +1,23 @@
-"""Delivery to servers that other people wrote: Postfix, Exim, aiosmtpd, and smtp-sink with its faults."""
+"""Delivery to servers that other people wrote: Postfix, Exim, OpenSMTPD, aiosmtpd, and smtp-sink with its faults."""
 
+import base64
+import email
 from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.internet import reactor
 
 from tests.interop.case import InteropCase, message
-from tests.interop.servers import NO_AIOSMTPD, NO_EXIM, NO_SMTP_SINK, Exim, start_aiosmtpd, start_smtp_sink
+from tests.interop.servers import (
+    NO_AIOSMTPD,
+    NO_EXIM,
+    NO_OPENSMTPD,
+    NO_SMTP_SINK,
+    Exim,
+    OpenSmtpd,
+    start_aiosmtpd,
+    start_smtp_sink,
+)
 from tests.kit.postfix import MASTER_CF, Postfix, delivery_status
 
 SENDER = "sender@sender.example"
@@ -24,6 +35,44 @@ def eight_bit(body: str = BODY) -> bytes:
     header = f"From: {SENDER}\nTo: one@dest.example\nSubject: hello\nMIME-Version: 1.0\n"
     kind = "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n"
     return f"{header}{kind}\n{body}".encode()
+
+
+MULTIPART = f"""\
+From: {SENDER}
+To: one@dest.example
+Subject: parts
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
+Content-Transfer-Encoding: 8bit
+
+--b
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: 8bit
+
+{EIGHT_BIT}{DOTS}{LONG}blanks at the end \t
+--b
+Content-Type: message/rfc822
+Content-Transfer-Encoding: 8bit
+
+Subject: attached
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: 8bit
+
+=3D {EIGHT_BIT}
+--b
+Content-Type: application/octet-stream
+Content-Transfer-Encoding: base64
+
+{base64.encodebytes(bytes(range(256))).decode()}
+--b--
+""".encode()
+"""Text, an attached message, and something that is 7bit already."""
+
+
+def texts(content: bytes) -> list[bytes]:
+    """What Python's email package reads in the leaves of a message."""
+    leaves = (part for part in email.message_from_bytes(content).walk() if not part.is_multipart())
+    return [payload for leaf in leaves if isinstance(payload := leaf.get_payload(decode=True), bytes)]
 
 
 def stored(maildir: Path) -> list[bytes]:
@@ -61,6 +110,19 @@ class PostfixServerTests(InteropCase):
         (content,) = stored(server.directory / "sink" / "reports")
         self.assertEqual(content.decode(), BODY)
         self.assertEqual(len(self.postfix.log(f"relay={SERVER}[{SERVER}]:25", "dsn=2.0.0, status=sent")), 1)
+
+    async def test_conversion(self) -> None:
+        """A server that takes 7bit only gets 7bit only, which says the same."""
+        server = await self.begin_with_server(smtpd_discard_ehlo_keywords="8bitmime, smtputf8")
+        await self.postfix.submit(SENDER, ["one@dest.example"], MULTIPART)
+        await self.postfix.settle()
+        await server.settle()
+        (path,) = (server.directory / "sink" / "reports" / "new").iterdir()
+        content = path.read_bytes()
+        self.assertTrue(content.isascii())
+        self.assertIn(b"\nContent-Transfer-Encoding: quoted-printable\n", content)
+        self.assertEqual(texts(content), texts(MULTIPART))
+        self.assertEqual(len(texts(content)), 3)
 
     async def test_mixed_fates(self) -> None:
         """One transaction with recipients that are taken, refused and put off."""
@@ -207,6 +269,64 @@ class EximTests(InteropCase):
         await self.postfix.submit(SENDER, ["one@dest.example"], message(body="a line of text\n" * 100_000))
         await self.postfix.settle()
         self.assertEqual(exim.bodies(), [])
+        self.assertEqual(len(self.postfix.log("dsn=5.3.4, status=bounced (message size ")), 1)
+
+
+class OpenSmtpdTests(InteropCase):
+    """OpenSMTPD is the mail exchanger: no pipelining, no SMTPUTF8."""
+
+    if not InteropCase.skip and NO_OPENSMTPD:
+        skip = NO_OPENSMTPD
+
+    async def begin_with_server(self) -> OpenSmtpd:
+        """Start both; returns the server."""
+        await self.begin()
+        server = OpenSmtpd(self, SERVER)
+        await server.start()
+        return server
+
+    async def test_content(self) -> None:
+        """Dots, long lines and UTF-8 arrive as they were, for both recipients."""
+        server = await self.begin_with_server()
+        await self.postfix.submit(SENDER, ["one@dest.example", "two@dest.example"], eight_bit())
+        await self.postfix.settle()
+        first, second = await server.messages(2)
+        for content in (first, second):
+            self.assertEqual(content.partition(b"\n\n")[2].decode(), BODY)
+            self.assertTrue(content.startswith(f"Return-Path: <{SENDER}>\n".encode()))
+        self.assertEqual(len(self.postfix.log("dsn=2.0.0, status=sent (250 2.0.0 ")), 2)
+
+    async def test_mixed_fates(self) -> None:
+        """A recipient that is taken, one that nobody knows, and one whose mailbox is full."""
+        server = await self.begin_with_server()
+        names = ["one@dest.example", "unknown@dest.example", "full@dest.example"]
+        await self.postfix.submit(SENDER, names, message(body="text\n"))
+        await self.postfix.settle()
+        (content,) = await server.messages(1)
+        self.assertTrue(content.endswith(b"\n\ntext\n"))
+        (report,) = self.postfix.reports()
+        fields = delivery_status(report)[1]
+        self.assertEqual(fields["Final-Recipient"], "rfc822; unknown@dest.example")
+        diagnostic = " ".join(fields["Diagnostic-Code"].split())
+        self.assertEqual(diagnostic, "smtp; 524 5.2.4 Mailing list expansion problem: <unknown@dest.example>")
+        (reason,) = (await self.only_queued()).recipients.values()
+        self.assertIn("said: 450 4.2.2 mailbox is full (in reply to RCPT TO command)", reason)
+
+    async def test_report_by_the_server(self) -> None:
+        """It knows DSN, so the report of success is its to make: there is none from here (RFC 3461)."""
+        server = await self.begin_with_server()
+        await self.postfix.submit(SENDER, ["one@dest.example"], message(), "-N", "success", "-V", "id 1", "-R", "hdrs")
+        await self.postfix.settle()
+        await server.messages(1)
+        self.assertEqual(self.postfix.reports(), [])
+        self.assertEqual(len(self.postfix.log("status=sent (250 2.0.0 ")), 1)
+
+    async def test_too_large(self) -> None:
+        """The limit that EHLO told is kept to."""
+        server = await self.begin_with_server()
+        await self.postfix.submit(SENDER, ["one@dest.example"], message(body="a line of text\n" * 100_000))
+        await self.postfix.settle()
+        self.assertEqual([*server.maildir.iterdir()], [])
         self.assertEqual(len(self.postfix.log("dsn=5.3.4, status=bounced (message size ")), 1)
 
 
