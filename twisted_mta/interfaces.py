@@ -288,4 +288,7 @@ class ITokenProvider(Interface):
         """
 
     def rejected(account: str, token: str) -> None:
-        """Say that a server did not take a token: the next login gets another one, but once only. Never raises."""
+        """Say that a server did not take a token: the next login gets another one, unless that one is a replacement already.
+
+        Never raises.
+        """

@@ -17,6 +17,7 @@ from twisted_mta.oauth.provider import (
     FIRST_PAUSE_SECONDS,
     HOPELESS_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
+    REPLACEMENT_SECONDS,
     TokenProvider,
 )
 from twisted_mta.oauth.refreshing import LONGEST_LOCK_SECONDS
@@ -525,15 +526,17 @@ class RejectedTests(ProviderCase):
             [event for event in self.events if isinstance(event, TokenRefused)], [TokenRefused(f"person, user {USER}")]
         )
 
-    def test_again_after_an_ordinary_refresh(self) -> None:
-        """The next one that is due in the ordinary way has its chance again."""
+    def test_again_after_a_while(self) -> None:
+        """A token that has served for a while and is refused then is replaced as well, though it was a replacement itself."""
         self.consent()
         self.provider.rejected("person", self.token())
-        self.token()
-        self.clock.advance(3590)
-        third = self.token()
-        self.provider.rejected("person", third)
-        self.assertNotEqual(self.token(), third)
+        second = self.token()
+        self.clock.advance(REPLACEMENT_SECONDS - 1)
+        self.provider.rejected("person", second)
+        self.assertEqual(self.token(), second)
+        self.clock.advance(1)
+        self.provider.rejected("person", second)
+        self.assertNotEqual(self.token(), second)
 
     def test_applications(self) -> None:
         """The same holds for tokens of applications."""
@@ -552,17 +555,14 @@ class RejectedTests(ProviderCase):
         self.assertIn("invalid_grant", self.problem())
         self.assertIn("invalid_grant", self.problem())
 
-    def test_new_login(self) -> None:
-        """A login after that is a new beginning: its token has its chance, too."""
+    def test_two_processes(self) -> None:
+        """Two processes with a user who is not wanted do not make each other refresh without end."""
         self.consent()
-        self.provider.rejected("person", self.token())
-        self.provider.rejected("person", self.token())
-        good = self.server.refresh_token(USER)
-        self.store.save("person", USER, Tokens("from-login", self.clock.seconds(), self.clock.seconds() + 3600, good))
-        self.clock.advance(3590)
-        third = self.token()
-        self.provider.rejected("person", third)
-        self.assertNotEqual(self.token(), third)
+        others = [self.provider, self.another_provider()]
+        for _ in range(10):
+            for provider in others:
+                provider.rejected("person", self.successResultOf(provider.access_token(USER, "person")))
+        self.assertLessEqual(len(self.server.requests), 3)
 
     def test_other_tokens(self) -> None:
         """What is not in use, or belongs to another account, changes nothing."""

@@ -50,6 +50,9 @@ LONGEST_PAUSE_SECONDS = 300.0
 HOPELESS_PAUSE_SECONDS = 300.0
 """Where waiting does not help: somebody may mend what we cannot see, such as a permission at the provider."""
 
+REPLACEMENT_SECONDS = 300.0
+"""A token that a mail server refuses is replaced no more often than this."""
+
 MOST_USERS = 10_000
 """So many users are remembered; beyond that those that nobody waits for are forgotten, and read from their files again."""
 
@@ -78,9 +81,9 @@ class _Slot:
     problem: str = ""
     failures: int = 0
     retry_at: float = 0.0
-    # The access token that a mail server has refused, and whether the one that followed it is in use.
+    # The access token that a mail server has refused, and from when on another one may be.
     refused: str = field(default="", repr=False)
-    is_replacement: bool = False
+    trusts_until: float = 0.0
 
     @property
     def whose(self) -> str:
@@ -193,7 +196,8 @@ class TokenProvider:
             if not compare_digest(slot.tokens.access_token.encode(), token.encode("utf-8", "surrogateescape")):
                 continue
             # A server that refuses the next token as well refuses the user: more tokens would not help.
-            if not slot.is_replacement:
+            if self._clock.seconds() >= slot.trusts_until:
+                slot.trusts_until = self._clock.seconds() + REPLACEMENT_SECONDS
                 slot.refused = token
                 slot.tokens = slot.tokens.without_access()
                 self._emit(TokenRefused(slot.whose))
@@ -230,8 +234,6 @@ class TokenProvider:
     def _take(self, slot: _Slot, tokens: Tokens) -> None:
         if slot.refused and tokens.access_token == slot.refused:
             tokens = tokens.without_access()
-        elif tokens.access_token != slot.tokens.access_token:
-            slot.is_replacement, slot.refused = bool(slot.refused), ""
         slot.tokens = tokens
 
     # ---- refreshing ----

@@ -174,9 +174,11 @@ class _BoundedFactory(WrappingFactory):
     noisy = False
     protocol = _Bounded
 
-    def __init__(self, wrapped: IProtocolFactory, way: "_Way") -> None:
+    def __init__(self, wrapped: Any, way: "_Way") -> None:
         super().__init__(wrapped)
         self.way = way
+        # One connection an hour is nothing to tell.
+        wrapped.noisy = False
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         self.way.connection = super().buildProtocol(addr)
