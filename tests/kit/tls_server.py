@@ -70,7 +70,7 @@ class TlsServer:
 
     def _note_name(self, connection: SSL.Connection) -> None:
         name = connection.get_servername()
-        self.asked_for.append(None if name is None else name.decode())
+        self.asked_for.append(None if name is None else name.decode("utf-8", "replace"))
 
     def accept(self) -> SSL.Connection:
         """The server's end of a new connection."""

@@ -9,7 +9,7 @@ Sources: openssl-env(7) of OpenSSL; execve(2); memfd_create(2).
 
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 
 from twisted_mta.tls.openssl_conf import Needed, OpensslConfiguration
 
@@ -23,7 +23,7 @@ Exec = Callable[[str, list[str], Mapping[str, str]], object]
 
 def start_again_if_needed(
     wanted: OpensslConfiguration,
-    environment: MutableMapping[str, str] = os.environ,
+    environment: Mapping[str, str] = os.environ,
     execve: Exec = os.execve,
     make_file: Callable[[str], str] | None = None,
 ) -> None:
