@@ -275,6 +275,7 @@ def _reuse(
         settings.smtp_connection_cache_on_demand,
         settings.smtp_connection_reuse_time_limit,
         settings.smtp_connection_reuse_count_limit,
+        sessions.logins,
         policies.uses_tls,
         bool(parse_loglevel(settings.smtp_tls_loglevel, lambda event: None) & LogClass.SUMMARY),
     )

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mta.delivery.cache_keys import EndpointKey, KeyFields, KeyRules
+from twisted_mta.model.login import Secret
 from twisted_mta.routing.candidates import Candidate, Family, local_candidate
+from twisted_mta.sasl.credentials import Credentials
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policy import NO_TLS, Association, TlsPolicy
 
@@ -92,7 +94,7 @@ class SameTests(SynchronousTestCase):
         Level.SECURE, matches=("hostname",), servername="c.test", nexthop="c.test", connection_reuse=True
     )
 
-    def key(self, policy: TlsPolicy = POLICY, rules: KeyRules = PLAIN, login: str = "") -> EndpointKey:
+    def key(self, policy: TlsPolicy = POLICY, rules: KeyRules = PLAIN, login: Credentials | None = None) -> EndpointKey:
         """An endpoint."""
         return rules.endpoint("s", "c.test", SERVER, policy, utf8=False, login=login)
 
@@ -126,10 +128,14 @@ class SameTests(SynchronousTestCase):
         changes: list[Callable[[], EndpointKey]] = [
             lambda: self.key(rules=replace(PLAIN, sources={Family.IPV4: "10.0.0.9"})),
             lambda: self.key(rules=replace(PLAIN, hello_name="other.test")),
-            lambda: self.key(login="somebody"),
+            lambda: self.key(login=Credentials("somebody", Secret("x"))),
         ]
         for change in changes:
             self.assertNotEqual(self.key(), change())
+        login = Credentials("somebody", Secret("x"))
+        self.assertEqual(self.key(login=login), self.key(login=Credentials("somebody", Secret("x"))))
+        self.assertNotEqual(self.key(login=login), self.key(login=Credentials("somebody", Secret("y"))))
+        self.assertNotIn("x", repr(self.key(login=login).login))
         other_family = replace(PLAIN, sources={Family.IPV6: "2001:db8::1"})
         self.assertEqual(self.key(), self.key(rules=other_family), "an address of the other family is not used")
 

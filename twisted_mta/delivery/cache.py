@@ -46,6 +46,11 @@ class Place(NamedTuple):
     candidate: Candidate
     is_best: bool
 
+    @property
+    def name(self) -> str:
+        """The site, as passwords are looked up by it."""
+        return self.site.removeprefix("unix:") if self.candidate.path else self.site
+
 
 class Lent(NamedTuple):
     """A session that a delivery may use, after it has asked the server with `Session.wake`.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from twisted_mta.model.text import to_wire
 from twisted_mta.routing.candidates import Candidate, Family
+from twisted_mta.sasl.credentials import Credentials
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policy import NO_TLS, TlsPolicy
 
@@ -39,14 +40,14 @@ class EndpointKey:
         policy: what was demanded of TLS.
         source: our address; empty: the system chooses.
         hello_name: what EHLO says.
-        login: who is logged in; empty: nobody.
+        login: who is, or would be, logged in; None: nobody.
     """
 
     text: str
     policy: TlsPolicy = NO_TLS
     source: str = ""
     hello_name: str = ""
-    login: str = ""
+    login: Credentials | None = None
 
     def __hash__(self) -> int:
         """That of the text, which Python remembers; that of a policy would be computed every time."""
@@ -114,7 +115,7 @@ class KeyRules:
         policy: TlsPolicy = NO_TLS,
         *,
         utf8: bool,
-        login: str = "",
+        login: Credentials | None = None,
     ) -> EndpointKey:
         """The key of a server's address.
 
@@ -124,7 +125,7 @@ class KeyRules:
             candidate: the server.
             policy: what is demanded of TLS.
             utf8: whether the message needs SMTPUTF8.
-            login: who is, or would be, logged in.
+            login: who is, or would be, logged in; None: nobody.
         """
         fields = [self.service]
         if self.by_sender:

@@ -13,6 +13,7 @@ Sources: smtp(8), lmtp(8); RFC 5321 section 5.1; postconf(5) smtp_fallback_relay
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -20,6 +21,7 @@ from zope.interface import implementer
 
 from twisted_mta.content.failures import ContentFailedError
 from twisted_mta.delivery.cache import Lent, Place
+from twisted_mta.delivery.cache_keys import EndpointKey
 from twisted_mta.delivery.dial import DialError
 from twisted_mta.delivery.factory import DestinationFactory, SessionParts
 from twisted_mta.delivery.hand_over import HandOverError, OtherTransport
@@ -88,6 +90,14 @@ class AgentParts:
     reuse: ReuseRules | None = None
 
 
+class _Turn(NamedTuple):
+    """One server's turn: who it is, what is demanded of TLS, and the name of such a session; None: it has none."""
+
+    place: Place
+    policy: TlsPolicy
+    endpoint: EndpointKey | None
+
+
 @implementer(IDeliveryAgent)
 class DeliveryAgent:
     """Delivers requests, any number at a time.
@@ -125,6 +135,7 @@ class _Delivery:
         self._witness = parts.witnesses.to(request) if parts.witnesses else None
         self._tls = parts.tls.for_request() if parts.tls else None
         self._reuse = parts.reuse.to(request) if parts.reuse else None
+        self._without_policy: dict[Candidate, TlsPolicyError] = {}  # what was told when kept sessions were looked for
         self._why: DsnStatus | None = None
         self._is_last_destination = False
         self._in_the_clear = False  # the next connection, whatever the policy: TLS has failed, and need not be
@@ -232,28 +243,37 @@ class _Delivery:
                 self._why = error.why or self._why
                 ledger.end_session()
                 continue
-            place = Place(destination.text, candidate, candidate.preference == route.best_preference)
+            turn = await self._turn(
+                Place(destination.text, candidate, candidate.preference == route.best_preference), policy
+            )
             session = None
             # Those of the best hosts have been used before.
-            if reuse is not None and reuse.loads and not place.is_best:
-                lent = await reuse.lend_for(candidate, place.site, policy)
-                if lent is not None and await self._wake(lent, place, factory):
+            if reuse is not None and reuse.loads and turn.endpoint is not None and not turn.place.is_best:
+                lent = await reuse.lend(turn.endpoint)
+                if lent is not None and await self._wake(lent, turn.place, factory):
                     session = lent.session
             if session is None:
-                session = await self._connect(place, policy, factory)
+                session = await self._connect(turn, factory)
             if session is not None:
-                await self._use_and_keep(session, place, policy, walk)
+                await self._use_and_keep(session, turn, walk)
             if not ledger.remaining:
                 return
 
-    async def _connect(self, place: Place, policy: TlsPolicy, factory: DestinationFactory) -> Session | None:
+    async def _turn(self, place: Place, policy: TlsPolicy) -> _Turn:
+        """A server's turn."""
+        reuse = self._reuse
+        endpoint = await reuse.endpoint(place, policy) if reuse is not None and (reuse.loads or reuse.stores) else None
+        return _Turn(place, policy, endpoint)
+
+    async def _connect(self, turn: _Turn, factory: DestinationFactory) -> Session | None:
         """A new session; None: there is none, which is told."""
-        ear = await self._witness.ear_for(place.candidate) if self._witness else None
+        candidate = turn.place.candidate
+        ear = await self._witness.ear_for(candidate) if self._witness else None
         since = self._reuse.now if self._reuse else 0.0
         try:
-            session = await factory.open(place.candidate, is_best=place.is_best, ear=ear, policy=policy)
+            session = await factory.open(candidate, is_best=turn.place.is_best, ear=ear, policy=turn.policy)
         except DialError as error:
-            self._not_reached(error, is_local=bool(place.candidate.path))
+            self._not_reached(error, is_local=bool(candidate.path))
             if error.ends_all:
                 self._give_up(error.why, Scope.SITE)
             return None
@@ -272,10 +292,9 @@ class _Delivery:
         )
         if walk.left:
             lent = await reuse.lend_for_destination()
-            if lent is not None and lent.place is not None:
-                policy = await self._policy_for(lent, lent.place, destination, route)
-                if policy is not None:
-                    await self._use_lent(lent, lent.place, policy, walk, factory)
+            turn = await self._turn_of(lent, destination, route) if lent is not None else None
+            if lent is not None and turn is not None:
+                await self._use_lent(lent, turn, walk, factory)
         for candidate in tuple(walk.left):
             if not ledger.remaining or not reuse.loads:
                 break
@@ -283,42 +302,46 @@ class _Delivery:
                 continue
             try:
                 policy = await self._policy(candidate, destination, route)
-            except TlsPolicyError:
+            except TlsPolicyError as error:
+                self._without_policy[candidate] = error
                 continue
-            lent = await reuse.lend_for(candidate, destination.text, policy)
+            turn = await self._turn(Place(destination.text, candidate, True), policy)
+            lent = await reuse.lend(turn.endpoint) if turn.endpoint is not None else None
             if lent is not None:
-                await self._use_lent(lent, Place(destination.text, candidate, True), policy, walk, factory)
+                await self._use_lent(lent, turn, walk, factory)
         return walk
 
-    async def _policy_for(self, lent: Lent, place: Place, destination: Destination, route: Route) -> TlsPolicy | None:
-        """What is demanded of TLS now where a session leads; None: another one is needed, and this one is closed.
+    async def _turn_of(self, lent: Lent, destination: Destination, route: Route) -> _Turn | None:
+        """The turn of the server that a session leads to; None: another session would be opened now, and this one is closed.
 
-        A policy can be found only for hosts that the destination has now.
+        What is demanded of TLS is known only for hosts that the destination has now.
         """
-        policy: TlsPolicy | None = NO_TLS
+        place, turn = lent.place, None
+        assert place is not None
         try:
-            if self._tls is not None:
-                candidate = next((known for known in route.candidates if known.relay == place.candidate.relay), None)
-                has_policy = candidate is not None and place.site == destination.text
-                policy = await self._policy(candidate, destination, route) if has_policy and candidate else None
+            if self._tls is None:
+                turn = await self._turn(place, NO_TLS)
+            elif place.site == destination.text:
+                relay = place.candidate.relay
+                candidate = next((known for known in route.candidates if known.relay == relay), None)
+                if candidate is not None:
+                    turn = await self._turn(place, await self._policy(candidate, destination, route))
         except TlsPolicyError:
-            policy = None
+            turn = None
         except BaseException:
             lent.session.close()
             raise
-        if policy is None or self._reuse is None or not self._reuse.is_same(lent, place, policy):
+        if turn is None or turn.endpoint is None or not lent.is_as(turn.endpoint):
             lent.session.close()
             return None
-        return policy
+        return turn
 
-    async def _use_lent(
-        self, lent: Lent, place: Place, policy: TlsPolicy, walk: KeptWalk, factory: DestinationFactory
-    ) -> None:
+    async def _use_lent(self, lent: Lent, turn: _Turn, walk: KeptWalk, factory: DestinationFactory) -> None:
         """Offer the message over a session, if its server still serves."""
-        if await self._wake(lent, place, factory):
-            walk.take(place.candidate)
+        if await self._wake(lent, turn.place, factory):
+            walk.take(turn.place.candidate)
             self._ledger.last_host = self._is_last_destination and walk.is_last
-            await self._use_and_keep(lent.session, place, policy, walk)
+            await self._use_and_keep(lent.session, turn, walk)
 
     async def _wake(self, lent: Lent, place: Place, factory: DestinationFactory) -> bool:
         """Ask whether the server still serves; if not, nobody is told, and there are other ways."""
@@ -337,20 +360,19 @@ class _Delivery:
             self._emit(summary_of(session.tls, candidate.relay, kept=True))
         return True
 
-    async def _use_and_keep(
-        self, session: Session, place: Place, policy: TlsPolicy, walk: CandidateWalk | KeptWalk
-    ) -> None:
+    async def _use_and_keep(self, session: Session, turn: _Turn, walk: CandidateWalk | KeptWalk) -> None:
         """Offer the message over a session, and leave that for the next message if it may be."""
-        completed = await self._use(session, place, policy.level, walk)
-        if self._reuse is not None:
-            if session.is_open:
-                saved = self._reuse.save(session, place, policy)
+        completed = await self._use(session, turn, walk)
+        reuse = self._reuse
+        if reuse is not None:
+            if session.is_open and turn.endpoint is not None:
+                saved = reuse.save(session, turn.place, turn.endpoint)
                 if saved is not None:
                     await saved
             if completed:
-                self._reuse.had_good_session()
+                reuse.had_good_session()
         if self._witness:
-            await self._witness.session_over(place.candidate.relay, session.troubles)
+            await self._witness.session_over(turn.place.candidate.relay, session.troubles)
         self._ledger.end_session(completed=completed)
 
     def _try_anew(self, walk: CandidateWalk | KeptWalk) -> None:
@@ -371,6 +393,8 @@ class _Delivery:
         in_the_clear, self._in_the_clear = self._in_the_clear, False
         if self._tls is None or in_the_clear:
             return NO_TLS
+        if candidate in self._without_policy:
+            raise self._without_policy.pop(candidate)
         return await self._tls.find(candidate, destination, route)
 
     async def _may_do_without_tls(self, level: Level, place: Place) -> bool:
@@ -383,7 +407,7 @@ class _Delivery:
         if level is not Level.MAY or not (request.is_probe or waited >= self._parts.backoff_seconds):
             return False
         logins = self._parts.sessions.logins
-        return logins is None or not await logins.may_log_in(request.sender, place.candidate.host, _name_of(place))
+        return logins is None or not await logins.may_log_in(request.sender, place.candidate.host, place.name)
 
     def _try_in_the_clear(self, walk: CandidateWalk | KeptWalk) -> None:
         """The same server is the next one, without TLS; for now its recipients are kept."""
@@ -405,12 +429,13 @@ class _Delivery:
                 self._emit(events.HostNotReached(error.why.reason))
         ledger.end_session()
 
-    async def _use(self, session: Session, place: Place, level: Level, walk: CandidateWalk | KeptWalk) -> bool:
+    async def _use(self, session: Session, turn: _Turn, walk: CandidateWalk | KeptWalk) -> bool:
         """Offer the message to one server; whether the session came to its normal end."""
         ledger, request, outgoing = self._ledger, self._request, self._outgoing
+        place, level = turn.place, turn.policy.level
         age = (self._parts.now() - request.stats.incoming_arrival) / _MICROSECONDS
         try:
-            occasion = Occasion(request.queue_id, age, request.sender, _name_of(place))
+            occasion = Occasion(request.queue_id, age, request.sender, place.name)
             rebuff = None if session.reuse_count else await session.greet(occasion)
             if rebuff is not None:
                 # Told first: a server may keep us waiting for its goodbye.
@@ -421,7 +446,7 @@ class _Delivery:
             ledger.last_host = self._is_last_destination and walk.is_last
             ledger.server_has_dsn(session.welcome.capabilities.offers(Feature.DSN))
             recipients = outgoing.addressed(ledger.remaining)
-            keep = self._reuse.keep(session) if self._reuse else never
+            keep = self._reuse.keep(session, turn.endpoint) if self._reuse else never
             return await session.transact(outgoing.request, recipients, outgoing.content, ledger.take, keep)
         except TlsFailedError as failed:
             if failed.in_handshake and await self._may_do_without_tls(level, place):
@@ -446,11 +471,6 @@ class _Delivery:
             else:
                 self._give_up(rejected.why, Scope.MESSAGE)
         return False
-
-
-def _name_of(place: Place) -> str:
-    """The destination that led to a server, as passwords are looked up by it."""
-    return place.site.removeprefix("unix:") if place.candidate.path else place.site
 
 
 def _cannot_read(error: ContentError) -> DsnStatus:

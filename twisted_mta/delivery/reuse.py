@@ -22,6 +22,7 @@ from twisted_mta.interfaces import IConnectionCache, TableError
 from twisted_mta.model.request import DeliveryRequest, RequestFlags
 from twisted_mta.routing.candidates import Candidate
 from twisted_mta.routing.destination import Destination
+from twisted_mta.session.login import LoginRules
 from twisted_mta.session.session import Session
 from twisted_mta.smtp.transaction import never
 from twisted_mta.tls.policy import TlsPolicy
@@ -42,6 +43,7 @@ class ReuseRules:
         on_demand: whether they are kept when the queue manager asks for it.
         age_seconds: how old a session may be when it is left for the next message.
         count_limit: how often a session may be used again; 0 or less: as often as its age permits.
+        logins: with which credentials; None: nobody logs in anywhere.
         has_policies: whether servers have TLS policies.
         tells_tls: whether a line is logged when a session with TLS is used again.
     """
@@ -53,6 +55,7 @@ class ReuseRules:
     on_demand: bool = True
     age_seconds: float = 300.0
     count_limit: int = 0
+    logins: LoginRules | None = None
     has_policies: bool = False
     tells_tls: bool = False
 
@@ -111,21 +114,31 @@ class Reuse:
         """A session with any host of the destination."""
         if not self._nexthop:
             return None
-        return await self._lend(self._rules.keys.destination(self._request.sender, self._nexthop, utf8=self._utf8))
+        return await self.lend(self._rules.keys.destination(self._request.sender, self._nexthop, utf8=self._utf8))
 
-    async def lend_for(self, candidate: Candidate, site: str, policy: TlsPolicy) -> Lent | None:
-        """A session with one server.
+    async def endpoint(self, place: Place, policy: TlsPolicy) -> EndpointKey | None:
+        """The name of a session with a server, such as would be opened now; None: nobody knows who is to be logged in.
 
         Args:
-            candidate: the server.
-            site: the destination that leads there.
+            place: the server.
             policy: what is demanded of TLS.
         """
-        return await self._lend(self._endpoint(candidate, site, policy))
+        rules, sender, candidate = self._rules, self._request.sender, place.candidate
+        login = None
+        if rules.logins is not None:
+            try:
+                login = await rules.logins.find_credentials(sender, candidate.host, place.name)
+            except TableError:
+                return None
+        return rules.keys.endpoint(sender, place.site, candidate, policy, utf8=self._utf8, login=login)
 
-    def is_same(self, lent: Lent, place: Place, policy: TlsPolicy) -> bool:
-        """Whether a session is such as would be opened now."""
-        return lent.is_as(self._endpoint(place.candidate, place.site, policy))
+    async def lend(self, key: DestinationKey | EndpointKey) -> Lent | None:
+        """A session that others have left."""
+        lent = self._rules.cache.lend(key)
+        if isinstance(lent, Deferred):
+            lent = await lent
+        assert lent is None or isinstance(lent, Lent)
+        return lent
 
     def used(self, candidate: Candidate) -> None:
         """A kept session has had the message."""
@@ -134,16 +147,6 @@ class Reuse:
     def let_down(self) -> None:
         """A kept session broke in use: what is not delivered goes out over new ones."""
         self.loads = False
-
-    async def _lend(self, key: DestinationKey | EndpointKey) -> Lent | None:
-        lent = self._rules.cache.lend(key)
-        if isinstance(lent, Deferred):
-            lent = await lent
-        assert lent is None or isinstance(lent, Lent)
-        return lent
-
-    def _endpoint(self, candidate: Candidate, site: str, policy: TlsPolicy) -> EndpointKey:
-        return self._rules.keys.endpoint(self._request.sender, site, candidate, policy, utf8=self._utf8)
 
     # ---- leaving something for others ----
 
@@ -157,9 +160,9 @@ class Reuse:
         if self.stores:
             session.serves_until = since + self._rules.age_seconds
 
-    def keep(self, session: Session) -> Callable[[], bool]:
-        """Says whether a session may be left for others."""
-        if not self.stores or session.serves_until is None:
+    def keep(self, session: Session, endpoint: EndpointKey | None) -> Callable[[], bool]:
+        """Says whether a session may be left for others, under a name; None: it has none."""
+        if not self.stores or endpoint is None or session.serves_until is None:
             return never
         return lambda: self._may_keep(session)
 
@@ -172,19 +175,23 @@ class Reuse:
             and bool(rules.cache.accepts)
         )
 
-    def save(self, session: Session, place: Place, policy: TlsPolicy) -> Deferred[None] | None:
+    def save(self, session: Session, place: Place, endpoint: EndpointKey) -> Deferred[None] | None:
         """Leave a session that is open.
+
+        Args:
+            session: nobody uses it any more.
+            place: where it leads.
+            endpoint: the name that it has been opened under.
 
         Returns:
             None if that is done, or a Deferred that fires when it is.
         """
-        rules, request = self._rules, self._request
+        rules, name = self._rules, self._nexthop
         destination = None
         # A policy belongs to the hosts of its destination: one that led elsewhere cannot be found again by that name.
-        if self._nexthop and (place.site == self._nexthop or not rules.has_policies):
-            name = self._nexthop
-            destination = rules.keys.destination(request.sender, name, utf8=self._utf8, level=policy.level)
-        endpoint = self._endpoint(place.candidate, place.site, policy)
+        if name and (place.site == name or not rules.has_policies):
+            level = endpoint.policy.level
+            destination = rules.keys.destination(self._request.sender, name, utf8=self._utf8, level=level)
         saved: Deferred[None] | None = rules.cache.keep(session, endpoint, destination, place)
         return saved
 
