@@ -14,6 +14,7 @@ Sources: RFC 6698 section 2.1; RFC 7671 section 5; X509_verify_cert(3); SSL_CTX_
 postconf(5) smtp_tls_trust_anchor_file, smtp_tls_scert_verifydepth.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import crypto
 
 from twisted_mta.tls.associations import ANCHOR, CERTIFICATE, KEY, LEAF, matches
@@ -215,8 +217,10 @@ def has_signed(key: bytes, certificate: crypto.X509) -> bool:
     """
     try:
         signer = serialization.load_der_public_key(key)
-        signed = x509.load_der_x509_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
-        _verify_signature(signer, signed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of serial numbers and the like
+            signed = x509.load_der_x509_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+            _verify_signature(signer, signed)
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, crypto.Error):
         return False
     return True

@@ -37,7 +37,7 @@ def digest_named(name: str) -> Digest | None:
     plain = name.lower().removeprefix("rsa-").removesuffix("withrsaencryption")
     try:
         made = hashlib.new(plain, usedforsecurity=False)
-    except (ValueError, UnicodeError):
+    except (ValueError, TypeError):  # a TypeError for a name with NUL
         return None
     return Digest(made.name, made.digest_size) if made.digest_size else None
 
