@@ -1,5 +1,6 @@
 """The TLS engine: from settings, and how handshakes begin."""
 
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
@@ -125,7 +126,7 @@ class BeginningTests(SynchronousTestCase):
 
     def test_problems(self) -> None:
         """Where a policy cannot be carried out the handshake does not begin, and the log says why, each time."""
-        cases = {
+        cases: dict[str, dict[str, Any]] = {
             'Invalid TLS protocol list "foo": aborting TLS session': {"protocols": "foo"},
             'invalid cipher grade: "foo"': {"grade": "foo"},
             "invalid unary '!+-@' in cipher exclusion: !MD5": {"exclusions": "!MD5"},

@@ -240,6 +240,19 @@ class SessionTests(HandshakeCase):
         self.assertRegex(lines[1], rf"\Areloaded session {key} from smtp cache\Z")
         self.assertEqual(lines[2], f"{SERVER}: Reusing old session")
 
+    def test_certificate(self) -> None:
+        """Whose certificate it is can be told though the server has not shown it again."""
+        bench, server = self.caching(smtp_tls_loglevel="peercert"), TlsServer(shared_pki()["valid"])
+        for _ in range(2):
+            bench.shake(server, policy())
+        first, second = bench.log
+        self.assertIn(f"cert fingerprint={shared_pki()['valid'].fingerprint()}", first)
+        self.assertEqual(first, second)
+        anonymous = TlsServer()
+        for _ in range(2):
+            bench.shake(anonymous, policy())
+        self.assertEqual(len(bench.log), 2)
+
     def test_key(self) -> None:
         """A session is taken up only for the same server, asked for in the same way, with the same demands."""
         other = policy(Level.FINGERPRINT, exclusions="aNULL", matches=("00" * 32,))

@@ -14,6 +14,8 @@ from twisted_mta.model.events import Emit
 from twisted_mta.model.tls_events import HandshakeFailed, SessionCacheAsked, SessionForgotten, SessionReused
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.tls.bindings import channel_binding
+from twisted_mta.tls.certificate_line import certificate_told
+from twisted_mta.tls.certificates import CertificateError, read_certificate
 from twisted_mta.tls.demands import Demands
 from twisted_mta.tls.details import details_of
 from twisted_mta.tls.faults import CallbackEvent
@@ -45,12 +47,14 @@ class Wanted:
         verbose: our own steps.
         cache: what the session cache does.
         steps: those of the library.
+        certificate: whose certificate a server has.
     """
 
     summary: bool
     verbose: bool
     cache: bool
     steps: bool
+    certificate: bool
 
     @classmethod
     def of(cls, classes: LogClass) -> "Wanted":
@@ -60,6 +64,7 @@ class Wanted:
             LogClass.VERBOSE in classes,
             LogClass.CACHE in classes,
             LogClass.SSL_DEBUG in classes,
+            bool(classes & (LogClass.CERTMATCH | LogClass.VERBOSE | LogClass.PEERCERT)),
         )
 
 
@@ -168,7 +173,20 @@ class Handshake:
     def _taken_up(self, kept: KeptSession) -> Verdict:
         if self._shared.wanted.cache:
             self._shared.emit(SessionReused(self._demands.server))
+        if self._shared.wanted.certificate:
+            self._tell_certificate()
         return judge_resumed(kept.verdict, self._demands, self._shared.emit)
+
+    def _tell_certificate(self) -> None:
+        """Tell the server's own certificate, which comes with a session; those above it do not."""
+        shared, leaf = self._shared, leaf_of(self.connection)
+        try:
+            certificate = read_certificate(leaf or b"")
+        except CertificateError:
+            return
+        shared.emit(
+            certificate_told(certificate, "", self._demands.server, shared.rules.fingerprint_digest, shared.emit)
+        )
 
     def _state(self, verdict: Verdict, *, resumed: bool) -> TlsState:
         connection = self.connection
@@ -198,10 +216,20 @@ class Handshake:
         shared.emit(HandshakeFailed(self._relay, words or "-1"))
         if not words and isinstance(problem, SSL.Error):
             tell_library_errors(errors_of(problem), shared.emit)
-        if shared.cache is not None and self._key is not None:
-            if shared.wanted.cache:
-                shared.emit(SessionForgotten(self._key.shown))
-            shared.cache.forget(self._key)
+        self._forget_session()
+
+    def broken(self) -> None:
+        """The connection ended by an error inside TLS: its session must not be taken up (RFC 5246 section 7.2.2)."""
+        self._is_saved = True  # nothing of it is kept in the end
+        self._forget_session()
+
+    def _forget_session(self) -> None:
+        cache, key = self._shared.cache, self._key
+        if cache is None or key is None:
+            return
+        if self._shared.wanted.cache:
+            self._shared.emit(SessionForgotten(key.shown))
+        cache.forget(key)
 
     # ---- the session ----
 
