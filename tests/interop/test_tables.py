@@ -301,6 +301,36 @@ class PostgresTests(TablesCase):
         ):
             await self.compare_failure(self.database(query, hosts))
 
+    async def test_tls(self) -> None:
+        """TLS as URIs want it: servers verified or not, certificates of clients."""
+        client = shared_pki().issue("client", names=()).write(self.directory, "client")
+        Path(client.key).chmod(0o600)
+        tells = "query = select 1 from pg_stat_ssl where pid = pg_backend_pid() and ssl\n"
+        verify = f"sslmode=verify-full&sslrootcert={self.server.authority}"
+        certificate = f"sslcert={client.chain}&sslkey={client.key}"
+        for place, settings, finds in [
+            ("postgres@127.0.0.1", verify, 1),
+            ("postgres@127.0.0.1", "sslmode=disable", 0),
+            ("tls@127.0.0.1", "", 1),
+            ("tls@127.0.0.2", verify.replace("full", "ca"), 1),
+            ("cert@127.0.0.1", f"{verify}&{certificate}", 1),
+        ]:
+            spec = self.database(tells, f"postgresql://{place}:25432/postgres?{settings}")
+            await self.compare(spec, ["k"], finds=finds)
+        await self.compare(self.database(tells), ["k"], finds=1)
+
+    async def test_tls_failures(self) -> None:
+        """Whom one does not trust one does not ask."""
+        authority = self.server.authority
+        for place, settings in [
+            ("tls@127.0.0.1", f"sslmode=verify-full&sslrootcert={authority.replace('authority', 'other')}"),
+            ("tls@127.0.0.2", f"sslmode=verify-full&sslrootcert={authority}"),
+            ("tls@127.0.0.1", "sslmode=disable"),
+            ("cert@127.0.0.1", "sslmode=require"),
+        ]:
+            spec = self.database("query = select 1\n", f"postgresql://{place}:25432/postgres?{settings}")
+            await self.compare_failure(spec)
+
     async def test_server_ends_connections(self) -> None:
         """A connection that has died is replaced at once."""
         table = self.tables.open(self.database("query = select v from a where k = '%s'\n"))
@@ -383,6 +413,54 @@ class MariadbTests(TablesCase):
             self.database("query = select v, w from a where k = '%s'\nexpansion_limit = 1\n"), "one"
         )
         await self.compare_failure(self.database("query = select 1\n", password="wrong"))
+
+    def secure_table(self, parameters: str, host: str = "127.0.0.1", user: str = "tls") -> str:
+        """A table that tells whether it was asked by TLS."""
+        tells = "select 1 from information_schema.session_status where variable_name = 'Ssl_cipher' and variable_value <> ''"
+        group = "" if "option_group" in parameters else "option_group =\n"
+        text = f"hosts = {host}:23306\nuser = {user}\npassword = p\ndbname = x\nquery = {tells}\n"
+        return "mysql:" + self.write(f"{text}{group}{parameters}")
+
+    async def test_tls(self) -> None:
+        """Servers verified or not, with names or without; certificates of clients."""
+        trusted = f"tls_CAfile = {self.server.authority}\n"
+        client = shared_pki().issue("client", names=()).write(self.directory, "client")
+        certificate = f"tls_cert_file = {client.chain}\ntls_key_file = {client.key}\n"
+        for parameters, host, user in [
+            (trusted, "127.0.0.1", "u"),
+            (f"{trusted}tls_verify_cert = yes\n", "127.0.0.1", "tls"),
+            (trusted, "127.0.0.2", "tls"),
+            ("tls_ciphers = HIGH\n", "127.0.0.1", "tls"),
+            (f"{trusted}{certificate}", "127.0.0.1", "cert"),
+            (certificate, "127.0.0.1", "cert"),
+        ]:
+            await self.compare(self.secure_table(parameters, host, user), ["k"], finds=1)
+        await self.compare(self.secure_table("", "127.0.0.1", "u"), ["k"], finds=0)
+
+    async def test_tls_failures(self) -> None:
+        """Whom one does not trust one does not ask."""
+        other = self.server.directory / "other.pem"
+        trusted = f"tls_CAfile = {self.server.authority}\n"
+        for parameters, host, user in [
+            (f"tls_CAfile = {other}\n", "127.0.0.1", "tls"),
+            (f"{trusted}tls_verify_cert = yes\n", "127.0.0.2", "tls"),
+            ("tls_verify_cert = yes\n", "127.0.0.1", "u"),
+            (trusted, "127.0.0.1", "cert"),
+            ("", "127.0.0.1", "tls"),
+            (f"{trusted}tls_ciphers = bogus\n", "127.0.0.1", "tls"),
+            ("tls_CAfile = /absent\n", "127.0.0.1", "tls"),
+            ("tls_cert_file = /absent\ntls_key_file = /absent\n", "127.0.0.1", "tls"),
+            (f"tls_CApath = {self.server.directory}\n", "127.0.0.1", "tls"),
+        ]:
+            await self.compare_failure(self.secure_table(parameters, host, user))
+
+    async def test_tls_of_options_file(self) -> None:
+        """TLS as an options file wants it."""
+        verify = f"[client]\nssl-ca = {self.server.authority}\nssl-verify-server-cert = 1\n"
+        options = f"option_file = {self.write(verify, 'my.cnf')}\noption_group = client\n"
+        await self.compare(self.secure_table(options), ["k"], finds=1)
+        for verify in ("", "tls_verify_cert = no\n"):
+            await self.compare_failure(self.secure_table(f"{options}{verify}", "127.0.0.2"))
 
     async def test_another_way_to_escape(self) -> None:
         """A server that takes a backslash for itself gets its keys right, too."""

@@ -98,6 +98,7 @@ class PrivateServer:
         write_pem(self.directory, "other.pem", pki.other_root.certificate_pem)
         files = pki.issue(names=("127.0.0.1",)).write(self.directory, "server")
         shutil.chown(files.key, self.user)
+        Path(files.key).chmod(0o600)
         return files
 
     def prepare(self) -> None:
@@ -127,7 +128,10 @@ class PrivateServer:
 
 
 class Postgres(PrivateServer):
-    """PostgreSQL, with everybody trusted; `sql` fills the database ``postgres``."""
+    """PostgreSQL with TLS, and with everybody trusted; `sql` fills the database ``postgres``.
+
+    The user ``tls`` must use TLS; ``cert`` needs a certificate, too.
+    """
 
     needs = "postgres postgresql"
     user = "postgres"
@@ -143,11 +147,22 @@ class Postgres(PrivateServer):
         """Make the database."""
         data = str(self.directory / "data")
         self.run(self.program("initdb"), "-D", data, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        self._identity = self.make_identity()
+        access = Path(data, "pg_hba.conf")
+        others = "".join(line for line in access.read_text().splitlines(True) if not line.startswith("#"))
+        access.write_text(
+            "hostssl all tls all trust\nhostssl all cert all trust clientcert=verify-ca\n"
+            f"host all tls,cert all reject\n{others}"
+        )
 
     def command(self) -> list[str]:
         """How it is started."""
         options = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": "127.0.0.1,127.0.0.2",
+            "ssl": "on",
+            "ssl_ca_file": self.authority,
+            "ssl_cert_file": self._identity.chain,
+            "ssl_key_file": self._identity.key,
             "port": str(self.port),
             "unix_socket_directories": str(self.directory),
             "fsync": "off",
@@ -168,7 +183,7 @@ class Postgres(PrivateServer):
                     str(self.port),
                     "-v",
                     "ON_ERROR_STOP=1",
-                    text=self.sql,
+                    text=f"create role tls login; create role cert login; {self.sql}",
                 )
             except AssertionError as error:
                 if "starting up" not in str(error) or time.monotonic() > ends:
@@ -179,7 +194,10 @@ class Postgres(PrivateServer):
 
 
 class Mariadb(PrivateServer):
-    """MariaDB, with a user ``u`` whose password is ``p``; `sql` is run in the database ``x``."""
+    """MariaDB with TLS; `sql` is run in the database ``x``.
+
+    There is a user ``u`` whose password is ``p``; the same for ``tls``, who must use TLS, and ``cert``, who needs a certificate.
+    """
 
     needs = "mariadbd mariadb-server"
     user = "mysql"
@@ -202,6 +220,7 @@ class Mariadb(PrivateServer):
             "--skip-test-db",
             as_root=True,
         )
+        self._identity = self.make_identity()
 
     def command(self) -> list[str]:
         """How it is started."""
@@ -211,14 +230,19 @@ class Mariadb(PrivateServer):
             f"--datadir={self.directory / 'data'}",
             f"--socket={self.socket}",
             f"--port={self.port}",
-            "--bind-address=127.0.0.1",
+            "--bind-address=0.0.0.0",
             f"--pid-file={self.directory / 'pid'}",
+            f"--ssl-ca={self.authority}",
+            f"--ssl-cert={self._identity.chain}",
+            f"--ssl-key={self._identity.key}",
         ]
 
     def fill(self) -> None:
         """Run the SQL."""
         users = "".join(
-            f"create user u@'{host}' identified by 'p'; grant all on *.* to u@'{host}';" for host in ("%", "localhost")
+            f"create user {user}@'{host}' identified by 'p' {demand}; grant all on *.* to {user}@'{host}';"
+            for user, demand in (("u", ""), ("tls", "require ssl"), ("cert", "require x509"))
+            for host in ("%", "localhost")
         )
         script = f"create database x; use x; {users}\n{self.sql}"
         client = self.program("mariadb") or self.program("mysql")

@@ -9,6 +9,7 @@ import ldap
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.kit.pki import shared_pki
 from tests.tables.opened import OpenTables
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import ILookupTable, TableError
@@ -17,7 +18,7 @@ from twisted_mta.tables.ldap import LdapParameters
 from twisted_mta.tables.ldap_session import Entries, LdapQuery, LdapSession, quoted_in_filter, quoted_in_name
 from twisted_mta.tables.mongodb import MongoTable
 from twisted_mta.tables.my_cnf import read_options
-from twisted_mta.tables.mysql import MysqlParameters
+from twisted_mta.tables.mysql import MysqlConnection, MysqlParameters
 from twisted_mta.tables.opening import ADDRESSES, EXACT, TableRequest
 from twisted_mta.tables.pgsql import PgsqlParameters
 from twisted_mta.tables.results import LookupFailedError, Results, Warn
@@ -243,30 +244,54 @@ class MysqlTests(DatabaseCase):
         ]:
             found = self.arguments("", server)
             self.assertEqual({name: found[name] for name in ("unix_socket", "host", "port") if name in found}, wanted)
-        self.assertIn("unix_socket", self.arguments("", "localhost"))
-        self.assertEqual(self.arguments("", "localhost:7")["port"], 7)
+        for local in ("localhost", "localhost:7", "inet:localhost:7"):
+            self.assertIn("unix_socket", self.arguments("", local))
 
     def test_tls(self) -> None:
-        """TLS is used if a parameter of it is set; names are checked only if that is wanted."""
+        """TLS is used if a parameter of it is set; servers are verified if there is an authority, and names if that is wanted."""
+        pki = shared_pki()
+        authority = self.opened.write("authority.pem", pki.root.certificate_pem)
+        client = pki.issue("client", names=()).write(self.opened.directory)
+        both = f"tls_cert_file = {client.chain}\ntls_key_file = {client.key}\n"
         self.assertTrue(self.arguments("", "h")["ssl_disabled"])
-        found = self.arguments("tls_CAfile = /ca\ntls_verify_cert = yes", "h")["ssl"]
-        self.assertEqual((found["ca"], found["check_hostname"]), ("/ca", True))
-        self.assertFalse(self.arguments("tls_cert_file = /c", "h")["ssl"]["check_hostname"])
+        for text, verifies, checks_name in (
+            (f"tls_CAfile = {authority}", True, False),
+            (f"tls_CAfile = {authority}\ntls_verify_cert = yes", True, True),
+            ("tls_verify_cert = yes", True, True),
+            (both, False, False),
+            ("tls_ciphers = HIGH", False, False),
+        ):
+            context = self.arguments(text, "h")["ssl"]
+            self.assertEqual((context.verify_mode, context.check_hostname), (2 * verifies, checks_name), text)
+
+    def test_tls_files(self) -> None:
+        """Files are read when the table is opened, as root if need be; a file that is wrong is told with each connection."""
+        authority = self.opened.write("authority.pem", shared_pki().root.certificate_pem)
+        text = f"dbname = x\noption_group =\ntls_CAfile = {authority}\n"
+        own = MysqlParameters.read(self.parameters(text))
+        authority.unlink()
+        self.assertIn("ssl", own.arguments("h"))
+        own = MysqlParameters.read(self.parameters(text))
+        self.assertRaises(FileNotFoundError, own.arguments, "h")
+        with self.assertRaises(SqlError) as caught:
+            MysqlConnection(own, "h")
+        self.assertEqual(caught.exception.problem, "TLS/SSL error: No such file or directory (2)")
 
     def test_options_file(self) -> None:
         """What the parameters leave open is taken from an options file, and from those that it includes."""
         self.opened.write("more.cnf", "[postfix]\nport = 77\n")
         file = self.opened.write(
             "my.cnf",
-            "# no\n[client]\nuser = 'a b'\npassword=p # no\nssl_ca = /ca\n[mysqld]\nuser=no\n"
+            "# no\n[client]\nuser = 'a b'\npassword=p # no\nssl_cipher = HIGH\nssl-verify-server-cert = 1\n[mysqld]\nuser=no\n"
             f"!includedir {self.opened.directory}\n",
         )
         found = read_options([str(file), "/absent"], "postfix")
-        self.assertEqual(found, {"user": "a b", "password": "p", "ssl-ca": "/ca", "port": "77"})
+        tls = {"ssl-cipher": "HIGH", "ssl-verify-server-cert": "1"}
+        self.assertEqual(found, {"user": "a b", "password": "p", "port": "77", **tls})
         text = f"dbname = x\nuser = mine\noption_file = {file}\noption_group = postfix\n"
         arguments = MysqlParameters.read(self.parameters(text)).arguments("h")
         self.assertEqual([arguments[name] for name in ("user", "password", "port")], ["mine", "p", 77])
-        self.assertEqual(arguments["ssl"]["ca"], "/ca")
+        self.assertTrue(arguments["ssl"].check_hostname)
 
     def test_mistakes(self) -> None:
         """Mistakes are told as Postfix tells them."""

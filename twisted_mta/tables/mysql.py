@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pymysql
-from pymysql.constants import CLIENT
+from pymysql.constants import CLIENT, CR
 from pymysql.cursors import SSCursor
 from zope.interface import implementer
 
@@ -21,6 +21,7 @@ from twisted_mta.interfaces import ILookupTable
 from twisted_mta.model.text import to_text, to_wire
 from twisted_mta.tables.database import DatabaseTable, QueryRules, open_with_parameters, query_template
 from twisted_mta.tables.my_cnf import DEFAULT_FILES, read_options
+from twisted_mta.tables.mysql_tls import MysqlTls, tls_problem
 from twisted_mta.tables.opening import TableRequest
 from twisted_mta.tables.results import LONGEST_RESULT
 from twisted_mta.tables.source_parameters import SourceParameters
@@ -51,16 +52,14 @@ class MysqlParameters:
         charset: of the connection.
         require_result_set: whether a query that has no result at all is an error.
         options: of the options file, by their names.
-        tls: the parameters that are set, by their names at PyMySQL.
-        verify: whether the server's certificate must have its name.
+        tls: what is wanted of it.
     """
 
     sql: SqlParameters
     charset: str
     require_result_set: bool
     options: Mapping[str, str] = field(repr=False)
-    tls: Mapping[str, str] = field(default_factory=dict)
-    verify: bool = False
+    tls: MysqlTls = field(default_factory=MysqlTls)
 
     @classmethod
     def read(cls, parameters: SourceParameters) -> "MysqlParameters":
@@ -71,25 +70,20 @@ class MysqlParameters:
         """
         file, group = parameters.text("option_file"), parameters.text("option_group", "client")
         options = read_options([file] if file else DEFAULT_FILES, group) if file or group else {}
-        names = {
-            "ca": "tls_CAfile",
-            "capath": "tls_CApath",
-            "cert": "tls_cert_file",
-            "key": "tls_key_file",
-            "cipher": "tls_ciphers",
-        }
-        tls = {ours: parameters.text(theirs) or options.get(f"ssl-{ours}", "") for ours, theirs in names.items()}
         return cls(
             SqlParameters.read(parameters),
             parameters.text("charset", "utf8mb4", shortest=1),
             parameters.boolean("require_result_set", True),
             options,
-            {name: text for name, text in tls.items() if text},
-            parameters.boolean("tls_verify_cert", False),
+            MysqlTls.read(parameters, options),
         )
 
     def arguments(self, server: str) -> dict[str, Any]:
-        """What PyMySQL is to be called with for a server."""
+        """What PyMySQL is to be called with for a server.
+
+        Raises:
+            OSError: a file for TLS cannot be used.
+        """
         user = self.sql.user or self.options.get("user", "")
         password = self.sql.password or self.options.get("password", "")
         arguments: dict[str, Any] = {
@@ -108,9 +102,8 @@ class MysqlParameters:
             "cursorclass": SSCursor,
             "defer_connect": True,
         }
-        if self.tls:
-            checks = {"check_hostname": self.verify, "verify_mode": ssl.CERT_REQUIRED if self.verify else ssl.CERT_NONE}
-            arguments["ssl"] = {**self.tls, **checks}
+        if self.tls.is_wanted:
+            arguments["ssl"] = self.tls.context()
         else:
             arguments["ssl_disabled"] = True
         return arguments
@@ -119,7 +112,7 @@ class MysqlParameters:
         if server.startswith("unix:"):
             return {"unix_socket": server.removeprefix("unix:")}
         host, _, port = server.removeprefix("inet:").partition(":")
-        if host == "localhost" and not port:
+        if host == "localhost":
             known = [self.options["socket"]] if "socket" in self.options else DEFAULT_SOCKETS
             return {"unix_socket": next((path for path in known if os.path.exists(path)), known[0])}
         text = port or self.options.get("port", "")
@@ -141,7 +134,11 @@ class MysqlConnection:
     def __init__(self, parameters: MysqlParameters, server: str) -> None:
         self._require_result_set = parameters.require_result_set
         try:
-            self._connection: Any = pymysql.connect(**parameters.arguments(server))
+            arguments = parameters.arguments(server)
+        except OSError as error:
+            raise SqlError(tls_problem(error)) from error
+        try:
+            self._connection: Any = pymysql.connect(**arguments)
             self._connection.connect()
         except Exception as error:
             raise SqlError(_problem(error)) from error
@@ -210,6 +207,11 @@ class MysqlConnection:
 
 def _problem(error: Exception) -> str:
     """The server's own words where there are any."""
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, ssl.SSLError):
+        return tls_problem(cause)
+    if isinstance(error, pymysql.Error) and error.args[:1] == (CR.CR_SSL_CONNECTION_ERROR,):
+        return "TLS/SSL error: SSL is required, but the server does not support it"
     if isinstance(error, pymysql.Error) and len(error.args) > 1:
         return str(error.args[1])
     return str(error)
@@ -217,7 +219,8 @@ def _problem(error: Exception) -> str:
 
 def rank(server: str) -> int:
     """UNIX sockets are tried first."""
-    return 0 if server.startswith("unix:") or server in ("localhost", "inet:localhost") else 1
+    host = server.removeprefix("inet:").partition(":")[0]
+    return 0 if host in ("unix", "localhost") else 1
 
 
 @implementer(ILookupTable)
