@@ -4,8 +4,8 @@ import stringprep
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scramp import ScramException  # type: ignore[import-untyped]
-from scramp.utils import saslprep as other_saslprep  # type: ignore[import-untyped]
+from scramp import ScramException
+from scramp.utils import saslprep as other_saslprep
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mta.sasl.saslprep import SaslPrepError, saslprep

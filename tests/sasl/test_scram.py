@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scramp import ScramException, ScramMechanism  # type: ignore[import-untyped]
+from scramp import ScramException, ScramMechanism
 
 from tests.sasl.logins import MechanismTestCase, login, mechanism
 from twisted_mta.interfaces import SaslError
