@@ -47,6 +47,7 @@ class State:
 
     Attributes:
         name: of the state.
+        seconds: its time limit, as in tests/kit/limits.py.
         at: the event at which the server fails.
         doing: what was being done, where the conversation breaks.
         said: what a refusal makes of the mail, with ``{}`` for the reply; GOES_ON: nothing; empty: it is never read.
@@ -58,6 +59,7 @@ class State:
     """
 
     name: str
+    seconds: int
     at: str
     doing: str
     said: str
@@ -72,22 +74,27 @@ REBUFF = f"host {HOST} refused to talk to me: {{}}"
 SAID = f"host {HOST} said: {{}} (in reply to "
 
 STATES = (
-    State("greeting", CONNECT, "receiving the initial server greeting", REBUFF, SITE),
-    State("EHLO", "EHLO", "performing the EHLO handshake", GOES_ON, SITE, only=("smtp",)),
-    State("HELO", "HELO", "performing the HELO handshake", REBUFF, SITE, only=("smtp",), before=(("EHLO", "502 no"),)),
-    State("LHLO", "LHLO", "performing the LHLO handshake", REBUFF, SITE, only=("lmtp",)),
-    State("XFORWARD 1", "XFORWARD NAME", "sending XFORWARD name/address", GOES_ON, keywords=("XFORWARD NAME PROTO",)),
+    State("greeting", 300, CONNECT, "receiving the initial server greeting", REBUFF, SITE),
+    State("EHLO", 300, "EHLO", "performing the EHLO handshake", GOES_ON, SITE, only=("smtp",)),
+    State(
+        "HELO", 300, "HELO", "performing the HELO handshake", REBUFF, SITE, only=("smtp",), before=(("EHLO", "502 no"),)
+    ),
+    State("LHLO", 300, "LHLO", "performing the LHLO handshake", REBUFF, SITE, only=("lmtp",)),
+    State(
+        "XFORWARD 1", 301, "XFORWARD NAME", "sending XFORWARD name/address", GOES_ON, keywords=("XFORWARD NAME PROTO",)
+    ),
     State(
         "XFORWARD 2",
+        301,
         "XFORWARD PROTO",
         "sending XFORWARD protocol/helo_name",
         GOES_ON,
         keywords=("XFORWARD NAME PROTO",),
     ),
-    State("MAIL", "MAIL", "sending MAIL FROM", SAID + "MAIL FROM command)"),
-    State("RCPT", "RCPT", "sending RCPT TO", SAID + "RCPT TO command)"),
-    State("DATA", "DATA", "sending DATA command", SAID + "DATA command)", wanted="3"),
-    State("end", ".", "sending end of data -- message may be sent more than once", SAID + "end of DATA command)"),
+    State("MAIL", 302, "MAIL", "sending MAIL FROM", SAID + "MAIL FROM command)"),
+    State("RCPT", 303, "RCPT", "sending RCPT TO", SAID + "RCPT TO command)"),
+    State("DATA", 120, "DATA", "sending DATA command", SAID + "DATA command)", wanted="3"),
+    State("end", 600, ".", "sending end of data -- message may be sent more than once", SAID + "end of DATA command)"),
 )
 
 REPLIES = {
@@ -119,16 +126,18 @@ class FailureTests(SynchronousTestCase):
         hosts = {FIRST: fails, SECOND: Script(lmtp=lmtp)}
         return Engine(hosts, zone, lmtp=lmtp, default_service="25", send_xforward=True, await_quit_reply=lmtp, **how)
 
-    def run_cell(self, engine: Engine, patience: float = 200_000, **request: Any) -> None:
-        """Deliver to its end, whatever time that takes, and wait."""
+    def run_cell(self, engine: Engine, patience: float = 200_000, **request: Any) -> float:
+        """Deliver to its end, and wait; how many seconds the delivery took."""
         done = engine.start("a@d.test", nexthop="[d.test]", client=CLIENT, **request)
         engine.turn()
         while not done.called:
             engine.wait(min(call.getTime() for call in engine.clock.getDelayedCalls()) - engine.clock.seconds())
+        took = engine.clock.seconds()
         # Servers that are late have their say at last.
         engine.wait(patience)
         if patience:
             self.assertEqual(engine.clock.getDelayedCalls(), [], "nothing is left over")
+        return took
 
     def check(self, cell: str, engine: Engine, last: bool, status: str, reason: str, throttles: bool) -> None:
         """What became of the mail: hard failures end it, soft ones make it wait for the next host."""
@@ -186,12 +195,13 @@ class FailureTests(SynchronousTestCase):
                         continue
                     cell = f"{state.name}: {answer} by {protocol} {keywords} {last}"
                     engine = self.engine(state, answer, protocol, keywords, last)
-                    self.run_cell(engine)
+                    took = self.run_cell(engine)
+                    self.assertEqual(took, state.seconds if told is LATE else 0, cell)
                     self.check(cell, engine, last, "4.4.2", told + state.doing, SITE)
 
     def test_breaks_within_the_content(self) -> None:
         """The same where the content is under way; a server that takes no more of it has a zero window."""
-        content = State("content", BODY, "sending message body", "")
+        content = State("content", 180, BODY, "sending message body", "")
         breaks: tuple[tuple[Answer, str], ...] = (
             (Close(), LOST + content.doing),
             (Reset(), LOST + content.doing),
@@ -203,12 +213,13 @@ class FailureTests(SynchronousTestCase):
             for protocol, keywords, last in self.cells():
                 cell = f"content: {answer} by {protocol} {keywords} {last}"
                 engine = self.engine(content, answer, protocol, keywords, last)
-                self.run_cell(engine, content=LARGE)
+                took = self.run_cell(engine, content=LARGE)
+                self.assertEqual(took, content.seconds if told.startswith(LATE) else 0, cell)
                 self.check(cell, engine, last, "4.4.2", told, SITE)
 
     def test_last_words_within_the_content(self) -> None:
         """A refusal in place of the rest of the content counts; a success does not."""
-        content = State("content", BODY, "sending message body", SAID + "end of DATA command)")
+        content = State("content", 180, BODY, "sending message body", SAID + "end of DATA command)")
         for reply, status in (("452 4.3.1 full", "4.3.1"), ("552 5.3.4 too much", "5.3.4")):
             for protocol, keywords, last in self.cells():
                 cell = f"content: {reply} by {protocol} {keywords} {last}"
@@ -227,15 +238,17 @@ class FailureTests(SynchronousTestCase):
         for answer in answers:
             for protocol, keywords, last in self.cells():
                 cell = f"{answer} by {protocol} {keywords} {last}"
-                quitting = self.engine(State("QUIT", "QUIT", "", ""), answer, protocol, keywords, last)
+                quitting = self.engine(State("QUIT", 304, "QUIT", "", ""), answer, protocol, keywords, last)
                 self.run_cell(quitting)
                 (result,) = quitting.reporter.results
                 self.assertEqual((result.fate.value, result.relay), ("sent", RELAY), cell)
                 refusal: Rule = ("RCPT", "550 5.1.1 unknown")
                 resetting = self.engine(
-                    State("RSET", "RSET", "", "", before=(refusal,)), answer, protocol, keywords, last
+                    State("RSET", 20, "RSET", "", "", before=(refusal,)), answer, protocol, keywords, last
                 )
-                self.run_cell(resetting)
+                took = self.run_cell(resetting)
+                if answer is SILENCE:
+                    self.assertEqual(took, 20, cell)
                 told = SAID.format("550 5.1.1 unknown") + "RCPT TO command)"
                 self.check(cell, resetting, last, "5.1.1", told, MESSAGE)
 
