@@ -97,7 +97,7 @@ class LeafTests(SynchronousTestCase):
     def test_unreadable(self) -> None:
         """What OpenSSL does not take for a certificate is not trusted."""
         octets = certificate("x", serial=b"\x05\x00")
-        self.assertEqual(faults(examined([octets], Association(3, 0, 0, octets))), [(0, 1)])
+        self.assertEqual(faults(examined([octets], associated(shared_pki().root, 2, 0))), [(0, 1)])
 
 
 def valid_chain() -> list[Identity]:

@@ -28,10 +28,12 @@ from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import crypto
 
 from twisted_mta.tls.associations import ANCHOR, CERTIFICATE, KEY, LEAF, matches
-from twisted_mta.tls.certificates import Certificate, CertificateError, read_certificate
+from twisted_mta.tls.certificates import Certificate, read_certificate
+from twisted_mta.tls.der import DerError
 from twisted_mta.tls.digests import FULL
 from twisted_mta.tls.faults import FOUND_AFTER_NAMES, CallbackEvent, Code
 from twisted_mta.tls.library import CAN_BUILD_CHAINS, build_chain
+from twisted_mta.tls.loglevel import LogClass
 from twisted_mta.tls.policy import Association
 from twisted_mta.tls.rules import VerificationRules
 from twisted_mta.tls.strength import key_is_strong, signature_is_strong
@@ -74,7 +76,7 @@ def examine(
     """
     try:
         return _Examiner(associations, leaf, sent, rules).examine()
-    except (crypto.Error, CertificateError):
+    except (crypto.Error, DerError):
         return Examination((CallbackEvent(0, Code.UNSPECIFIED, False),))
 
 
@@ -86,26 +88,27 @@ class _Examiner:
     ) -> None:
         self._associations = associations
         self._leaf = leaf
-        self._raw_leaf = _load(leaf.der)
         self._sent = sent
         self._rules = rules
         self._events: list[CallbackEvent] = []
 
     def examine(self) -> Examination:
-        if not key_is_strong(self._raw_leaf):
-            self._fault(0, Code.LEAF_KEY_WEAK, self._raw_leaf)
         match = self._match(LEAF, self._leaf)
-        if match is None and CAN_BUILD_CHAINS and any(each.usage == ANCHOR for each in self._associations):
-            return self._examine_chain()
+        by_chain = match is None and CAN_BUILD_CHAINS and any(each.usage == ANCHOR for each in self._associations)
+        leaf = _load(self._leaf.der) if by_chain or self._rules.wants(LogClass.VERBOSE) else None
+        if not key_is_strong(self._leaf.public_key):
+            self._fault(0, Code.LEAF_KEY_WEAK, leaf)
+        if leaf is not None and by_chain:
+            return self._examine_chain(leaf)
         if match is None:
-            self._fault(0, Code.NO_ASSOCIATION, self._raw_leaf)
+            self._fault(0, Code.NO_ASSOCIATION, leaf)
         else:
-            self._fine(0, self._raw_leaf)
+            self._fine(0, leaf)
         return Examination(tuple(self._events), match)
 
-    def _examine_chain(self) -> Examination:
+    def _examine_chain(self, leaf: crypto.X509) -> Examination:
         others, anchors = self._others()
-        code, depth, chain = build_chain(self._raw_leaf, others, anchors)
+        code, depth, chain = build_chain(leaf, others, anchors)
         longest = self._rules.depth_limit + 3  # the server's own, limit + 1 intermediates, and their issuer
         cut, chain = len(chain) > longest, chain[:longest]
         top, height = chain[-1], len(chain) - 1
@@ -122,7 +125,7 @@ class _Examiner:
             self._fault(height, code if code in _UNTRUSTED else Code.ISSUER_UNKNOWN, top)
         if not anchored:
             # What else is wrong with the chain shows once its top is taken for an anchor.
-            code, depth, chain = build_chain(self._raw_leaf, chain[1:], [top])
+            code, depth, chain = build_chain(leaf, chain[1:], [top])
         by_key = match is not None and not anchored
         self._verify(chain, code, depth, by_key=by_key)
         return Examination(tuple(self._events), match, height, by_key, built_chain=True)
@@ -145,7 +148,7 @@ class _Examiner:
         for der in (*given, *self._sent):
             try:
                 raw, read = _load(der), read_certificate(der)
-            except (crypto.Error, CertificateError):
+            except (crypto.Error, DerError):
                 continue
             others.append(raw)
             if der != self._leaf.der and self._match(ANCHOR, read):
@@ -171,7 +174,7 @@ class _Examiner:
         if code and not late:
             self._fault(depth, code, chain[min(depth, height)])
         for at, (raw, read) in enumerate(links):
-            if at > 0 and not key_is_strong(raw):
+            if at > 0 and not key_is_strong(read.public_key):
                 self._fault(at, Code.AUTHORITY_KEY_WEAK, raw)
             if at < height and not signature_is_strong(read):
                 self._fault(at, Code.DIGEST_WEAK, raw)
@@ -189,10 +192,10 @@ class _Examiner:
                 self._fault(at, date_code, raw)
             self._fine(at, raw)
 
-    def _fault(self, depth: int, code: int, certificate: crypto.X509) -> None:
+    def _fault(self, depth: int, code: int, certificate: crypto.X509 | None) -> None:
         self._events.append(CallbackEvent(depth, code, False, certificate))
 
-    def _fine(self, depth: int, certificate: crypto.X509) -> None:
+    def _fine(self, depth: int, certificate: crypto.X509 | None) -> None:
         self._events.append(CallbackEvent(depth, 0, True, certificate))
 
 

@@ -6,12 +6,14 @@ Sources: RFC 6698 section 2.1; RFC 7671 sections 5 and 9; RFC 7672 section 3.1; 
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import crypto
 
-from twisted_mta.tls.certificates import Certificate, CertificateError, is_public_key, read_certificate
+from twisted_mta.tls.certificates import Certificate, is_public_key, read_certificate
+from twisted_mta.tls.der import DerError
 from twisted_mta.tls.digests import FULL, PRIVATE_USE, Digest, RecordDigests
 from twisted_mta.tls.policy import Association
 
@@ -19,6 +21,8 @@ ANCHOR, LEAF = 2, 3
 """The usages that mail uses (RFC 7672 section 3.1): DANE-TA, an issuer at any height, and DANE-EE, the server itself."""
 CERTIFICATE, KEY = 0, 1
 """The selectors: all of a certificate, or its SubjectPublicKeyInfo."""
+
+_REMEMBERED = 64  # certificates and keys in full: those of trust anchor files come with each handshake
 
 
 def is_usable(association: Association, digests: RecordDigests, fingerprint: Digest) -> bool:
@@ -79,16 +83,18 @@ def _digest_of_type(matching_type: int, digests: RecordDigests, fingerprint: Dig
     return fingerprint if matching_type == PRIVATE_USE else digests.by_type.get(matching_type)
 
 
+@lru_cache(_REMEMBERED)
 def _is_certificate(der: bytes) -> bool:
     """Whether both this package and OpenSSL take it for a certificate."""
     try:
         read_certificate(der)
         crypto.load_certificate(crypto.FILETYPE_ASN1, der)
-    except (CertificateError, crypto.Error):
+    except (DerError, crypto.Error):
         return False
     return True
 
 
+@lru_cache(_REMEMBERED)
 def _is_key(der: bytes) -> bool:
     if not is_public_key(der):
         return False

@@ -11,13 +11,26 @@ Sources: RFC 5280 sections 4.1 and 4.2.1.6; ITU-T X.690 (DER).
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 
-_SEQUENCE, _OID, _OCTETS, _BOOLEAN, _BITS = 0x30, 0x06, 0x04, 0x01, 0x03
+from twisted_mta.tls.der import (
+    BIT_STRING,
+    BOOLEAN,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    SEQUENCE,
+    DerError,
+    Element,
+    elements,
+    exactly,
+    inside,
+)
+
+CertificateError = DerError
+"""What should be a certificate is none, or is damaged where it matters."""
+
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
-_PSS_DIGEST = 0xA0
 
 _SUBJECT_ALT_NAME = bytes.fromhex("551d11")
 COMMON_NAME = bytes.fromhex("550403")
@@ -35,10 +48,6 @@ _TEXT_ENCODINGS = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-
-
-class CertificateError(Exception):
-    """What should be a certificate is none, or is damaged where it matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +98,6 @@ class AlternativeNames:
 _DAMAGED = AlternativeNames(damaged=True)
 
 
-class _Element(NamedTuple):
-    """An element of DER: where it begins, where its content does, and where it ends."""
-
-    tag: int
-    at: int
-    start: int
-    end: int
-
-    @property
-    def inside(self) -> tuple[int, int]:
-        return self.start, self.end
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Certificate:
     """A certificate. What it says of names and dates is read when it is asked for.
@@ -116,7 +112,7 @@ class Certificate:
     der: bytes
     public_key: bytes
     signature_algorithm: bytes
-    fields: tuple[_Element, ...]
+    fields: tuple[Element, ...]
 
     @property
     def issuer(self) -> Name:
@@ -138,7 +134,7 @@ class Certificate:
     def dates(self) -> tuple[datetime | None, datetime | None]:
         """From when, and until when, it is valid; None: that cannot be read."""
         try:
-            begins, ends = _exactly(2, self.der, *self.fields[_VALIDITY].inside)
+            begins, ends = exactly(2, self.der, *self.fields[_VALIDITY].inside)
         except CertificateError:
             return None, None
         return _time(self.der, begins), _time(self.der, ends)
@@ -164,9 +160,9 @@ def read_certificate(der: bytes) -> Certificate:
     Raises:
         CertificateError: it is damaged.
     """
-    (outer,) = _exactly(1, der, 0, len(der), _SEQUENCE)
-    body, algorithm, _ = _exactly(3, der, *outer.inside)
-    fields = tuple(_elements(der, *body.inside))
+    (outer,) = exactly(1, der, 0, len(der), SEQUENCE)
+    body, algorithm, _ = exactly(3, der, *outer.inside)
+    fields = tuple(elements(der, *body.inside))
     if fields and fields[0].tag == _VERSION:
         fields = fields[1:]
     if len(fields) <= _KEY:
@@ -181,96 +177,39 @@ def algorithm_of(identifier: bytes) -> bytes:
     Raises:
         CertificateError: it is damaged.
     """
-    kind = next(_inside(identifier), None)
-    if kind is None or kind.tag != _OID:
+    kind = next(inside(identifier), None)
+    if kind is None or kind.tag != OBJECT_IDENTIFIER:
         raise CertificateError("an algorithm has no identifier")
     return identifier[kind.start : kind.end]
-
-
-def pss_digest(identifier: bytes) -> bytes:
-    """The object identifier of the digest of an RSASSA-PSS signature (RFC 4055 section 3.1); empty: the default.
-
-    Args:
-        identifier: an AlgorithmIdentifier in DER.
-
-    Raises:
-        CertificateError: it is damaged.
-    """
-    _, *parameters = _inside(identifier)
-    first = next(_elements(identifier, *parameters[0].inside), None) if parameters else None
-    if first is None or first.tag != _PSS_DIGEST:
-        return b""
-    return algorithm_of(identifier[first.start : first.end])
 
 
 def is_public_key(der: bytes) -> bool:
     """Whether this is a SubjectPublicKeyInfo with nothing behind it (RFC 5280 section 4.1)."""
     try:
-        (outer,) = _exactly(1, der, 0, len(der), _SEQUENCE)
-        algorithm, key = _exactly(2, der, *outer.inside)
+        (outer,) = exactly(1, der, 0, len(der), SEQUENCE)
+        algorithm, key = exactly(2, der, *outer.inside)
         algorithm_of(der[algorithm.at : algorithm.end])
     except CertificateError:
         return False
-    return key.tag == _BITS
+    return key.tag == BIT_STRING
 
 
-# ---- DER ----
+# ---- parts ----
 
 
-def _elements(der: bytes, at: int, end: int) -> Iterator[_Element]:
-    """The elements that lie side by side between two places."""
-    while at < end:
-        element = _element(der, at, end)
-        yield element
-        at = element.end
-
-
-def _element(der: bytes, at: int, limit: int) -> _Element:
-    if at + 2 > limit:
-        raise CertificateError("it ends within an element")
-    tag, length, start = der[at], der[at + 1], at + 2
-    if tag & 0x1F == 0x1F:
-        raise CertificateError("it has a tag that no certificate has")
-    if length & 0x80:
-        octets = length & 0x7F
-        if not 1 <= octets <= 4 or start + octets > limit:
-            raise CertificateError("it has a length that makes no sense")
-        length, start = int.from_bytes(der[start : start + octets], "big"), start + octets
-    if start + length > limit:
-        raise CertificateError("an element is longer than what it is in")
-    return _Element(tag, at, start, start + length)
-
-
-def _inside(der: bytes) -> Iterator[_Element]:
-    """What is in a sequence, with nothing behind it."""
-    (outer,) = _exactly(1, der, 0, len(der), _SEQUENCE)
-    return _elements(der, *outer.inside)
-
-
-def _exactly(number: int, der: bytes, at: int, end: int, tag: int | None = None) -> list[_Element]:
-    found: list[_Element] = []
-    for element in _elements(der, at, end):
-        found.append(element)
-        if len(found) > number:
-            break
-    if len(found) != number or (tag is not None and any(element.tag != tag for element in found)):
-        raise CertificateError("it is not built like a certificate")
-    return found
-
-
-def _name(der: bytes, element: _Element) -> Name:
+def _name(der: bytes, element: Element) -> Name:
     try:
         return tuple(
             Attribute(der[kind.start : kind.end], value.tag, der[value.start : value.end])
-            for relative in _elements(der, *element.inside)
-            for attribute in _elements(der, *relative.inside)
-            for kind, value in [_exactly(2, der, *attribute.inside)]
+            for relative in elements(der, *element.inside)
+            for attribute in elements(der, *relative.inside)
+            for kind, value in [exactly(2, der, *attribute.inside)]
         )
     except CertificateError:
         return ()
 
 
-def _time(der: bytes, element: _Element) -> datetime | None:
+def _time(der: bytes, element: Element) -> datetime | None:
     text = der[element.start : element.end].decode("latin-1")
     if element.tag == _UTC_TIME:
         text = ("19" if text >= "50" else "20") + text  # RFC 5280 4.1.2.5.1
@@ -286,15 +225,15 @@ def _time(der: bytes, element: _Element) -> datetime | None:
         return None
 
 
-def _alternative_names(der: bytes, rest: Sequence[_Element]) -> AlternativeNames | None:
+def _alternative_names(der: bytes, rest: Sequence[Element]) -> AlternativeNames | None:
     values = [value for element in rest if element.tag == _EXTENSIONS for value in _extension(der, element)]
     if not values:
         return None
     if len(values) > 1:  # RFC 5280 4.2: there must not be two; which one would count?
         return _DAMAGED
     dns_names, addresses = [], []
-    (outer,) = _exactly(1, values[0], 0, len(values[0]), _SEQUENCE)
-    for name in _elements(values[0], *outer.inside):
+    (outer,) = exactly(1, values[0], 0, len(values[0]), SEQUENCE)
+    for name in elements(values[0], *outer.inside):
         if name.tag == _DNS_NAME:
             dns_names.append(values[0][name.start : name.end])
         elif name.tag == _IP_ADDRESS:
@@ -302,14 +241,14 @@ def _alternative_names(der: bytes, rest: Sequence[_Element]) -> AlternativeNames
     return AlternativeNames(tuple(dns_names), tuple(addresses))
 
 
-def _extension(der: bytes, extensions: _Element) -> Iterator[bytes]:
+def _extension(der: bytes, extensions: Element) -> Iterator[bytes]:
     """The values of each subjectAltName."""
-    for sequence in _elements(der, *extensions.inside):
-        for extension in _elements(der, *sequence.inside):
-            parts = list(_elements(der, *extension.inside))
-            if len(parts) == 3 and parts[1].tag == _BOOLEAN:
+    for sequence in elements(der, *extensions.inside):
+        for extension in elements(der, *sequence.inside):
+            parts = list(elements(der, *extension.inside))
+            if len(parts) == 3 and parts[1].tag == BOOLEAN:
                 del parts[1]
-            if len(parts) != 2 or parts[0].tag != _OID or parts[1].tag != _OCTETS:
+            if len(parts) != 2 or parts[0].tag != OBJECT_IDENTIFIER or parts[1].tag != OCTET_STRING:
                 raise CertificateError("an extension is damaged")
             if der[parts[0].start : parts[0].end] == _SUBJECT_ALT_NAME:
                 yield der[parts[1].start : parts[1].end]

@@ -27,8 +27,9 @@ from twisted_mta.model.tls_events import (
 from twisted_mta.tls.anchors import Examination, examine
 from twisted_mta.tls.associations import LEAF
 from twisted_mta.tls.certificate_line import certificate_told
-from twisted_mta.tls.certificates import Certificate, CertificateError, read_certificate
+from twisted_mta.tls.certificates import Certificate, read_certificate
 from twisted_mta.tls.demands import Demands
+from twisted_mta.tls.der import DerError
 from twisted_mta.tls.faults import FOUND_AFTER_NAMES, CallbackEvent, Code, Fault, told, worst_of
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.library import name_on_one_line
@@ -216,5 +217,5 @@ def _match_text(level: Level, examination: Examination) -> str:
 def _read(der: bytes) -> Certificate | None:
     try:
         return read_certificate(der)
-    except CertificateError:
+    except DerError:
         return None
