@@ -89,6 +89,9 @@ class ServerHandshake:
     def application_data_came(self) -> None:
         """Nothing is kept."""
 
+    def broken(self) -> None:
+        """Nothing is kept."""
+
     def closed(self) -> None:
         """Nothing is kept."""
 

@@ -37,6 +37,10 @@ class PlainHandshake:
         """Told once."""
         self.told.append("data")
 
+    def broken(self) -> None:
+        """Keep it."""
+        self.told.append("broken")
+
     def closed(self) -> None:
         """Told in the end."""
         self.told.append("closed")

@@ -4,8 +4,12 @@ Towards the connection it is a protocol, towards the dialog a transport. OpenSSL
 written at once, so that the connection's own queue tells what has left, as without TLS. Twisted's TLS protocol cannot tell that,
 nor pass a pull producer through.
 
+What TLS says among itself is none of the dialog's: it buys the server no time, and there is an end to it. A server that asks for
+new keys, sends tickets or wants to renegotiate for ever is cut off.
+
 Flow: session/protocol.py puts one between itself and its connection; tls/engine.py gives the Handshake.
-Sources: RFC 8446; RFC 5246 section 7.2.1 (closure alerts); postconf(5) tls_fast_shutdown_enable, smtp_starttls_timeout.
+Sources: RFC 8446; RFC 5246 sections 7.2.1 (closure alerts) and 7.2.2 (fatal ones);
+postconf(5) tls_fast_shutdown_enable, smtp_starttls_timeout.
 """
 
 from typing import Any, Protocol
@@ -20,10 +24,21 @@ from zope.interface import implementer
 from twisted_mta.tls.engine import Handshake
 from twisted_mta.tls.state import TlsState
 
+PATIENCE_OCTETS = 256 * 1024
+"""So much may come without anything for the dialog in it: two and a half times the longest chain of certificates that OpenSSL
+reads, or four tickets of the greatest length."""
+
+UNREAD_ANSWERS_LIMIT = 1024 * 1024
+"""Where so many octets wait to be sent, nothing more is answered to what TLS asks: the server does not read."""
+
+_PATIENCE_GAINED = 64
+"""For each octet of application data; a record of one octet takes up to 37."""
+
 _READ_OCTETS = 64 * 1024
 _LOST = "lost connection"
 _RESET = "Connection reset by peer"
 _TIMED_OUT = "Connection timed out"
+_ENDLESS = "handshake without an end"
 _NOT_TLS = {"wrong version number", "packet length too long", "http request", "https proxy request"}
 """What OpenSSL says of a record whose head makes no sense: it reads no further."""
 
@@ -108,6 +123,8 @@ class SecureTransport:
         self._ended = False  # the peer says no more
         self._closing = False
         self._unusable = False
+        self._patience = PATIENCE_OCTETS
+        self._own_octets = 0  # of TLS itself, among those that have not left
 
     # ---- handshake ----
 
@@ -151,10 +168,16 @@ class SecureTransport:
             return
         self._send_out()
         self._in_handshake = False
-        state = self.handshake.completed()
+        outcome: TlsState | Failure
+        try:
+            outcome = self.handshake.completed()
+        except Exception:  # noqa: BLE001 - whoever waits for it must be told, whatever is wrong with a certificate, or with us
+            outcome = Failure()
+            self.dropConnection()
         shaken, self._shaken = self._shaken, None
         if shaken is not None:
-            shaken.callback(state)
+            # A Failure goes to the errbacks.
+            shaken.callback(outcome)
         self._read()
 
     def _fail(self, problem: SSL.Error | str) -> None:
@@ -177,6 +200,10 @@ class SecureTransport:
         """Octets of TLS have come."""
         if self._unusable:
             return
+        self._patience -= len(data)
+        if self._patience < 0:
+            self._lose_patience()
+            return
         self._connection.bio_write(data)
         if self._in_handshake:
             self._shake()
@@ -195,14 +222,33 @@ class SecureTransport:
                 break
             except SSL.Error:
                 # Not even an alert can be trusted to be understood now.
-                self._unusable = True
-                self._wire.dropConnection()
+                self._break_off()
                 return
+            self._patience = min(PATIENCE_OCTETS, self._patience + _PATIENCE_GAINED * len(data))
             if not self._heard:
                 self._heard = True
                 self.handshake.application_data_came()
             self._inner.dataReceived(data)
-        self._send_out()
+        if not self._unusable:
+            self._answer()
+
+    def _answer(self) -> None:
+        """Say what TLS itself has to say, such as that keys have changed."""
+        octets = self._send_out()
+        self._own_octets += octets
+        if octets and self._wire.unsentOctets() > UNREAD_ANSWERS_LIMIT:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """The connection cannot be used any more, and its session not again (RFC 5246 section 7.2.2)."""
+        self.handshake.broken()
+        self.dropConnection()
+
+    def _lose_patience(self) -> None:
+        if self._in_handshake:
+            self._fail(_ENDLESS)
+        else:
+            self._break_off()
 
     def readConnectionLost(self) -> None:
         """The peer has closed its side, with or without a farewell."""
@@ -229,9 +275,13 @@ class SecureTransport:
         self._inner.connectionLost(reason)
 
     def wrote(self, octets: int) -> None:
-        """Octets of TLS have left; during the handshake they buy nobody time."""
-        if not self._in_handshake:
-            self._inner.wrote(octets)
+        """Octets of TLS have left; those of TLS itself buy nobody time."""
+        if self._in_handshake:
+            return
+        own = min(octets, self._own_octets)
+        self._own_octets -= own
+        if octets > own:
+            self._inner.wrote(octets - own)
 
     # ---- as a transport ----
 
@@ -243,21 +293,23 @@ class SecureTransport:
             # Memory takes everything, and there is no renegotiation that could stand in the way.
             self._connection.sendall(data)
         except SSL.Error:
-            self._unusable = True
-            self._wire.dropConnection()
+            self._break_off()
             return
         self._send_out()
 
-    def _send_out(self) -> None:
-        """Write what OpenSSL has to say."""
+    def _send_out(self) -> int:
+        """Write what OpenSSL has to say; how many octets that was."""
         pieces = []
         while True:
             try:
                 pieces.append(self._connection.bio_read(_READ_OCTETS))
             except SSL.WantReadError:
                 break
-        if pieces:
-            self._wire.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if not pieces:
+            return 0
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._wire.write(data)
+        return len(data)
 
     def unsentOctets(self) -> int:
         """How many octets of TLS wait for the system to take them."""
