@@ -12,12 +12,14 @@ from argparse import Namespace
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.captured import Captured, captured, run_command
+from tests.kit.private_reactor import PrivateReactor
 from tests.kit.token_server import Answer, TokenServer
 from twisted_mta.cli import oauth, parser
 from twisted_mta.cli.oauth_view import duration
@@ -28,6 +30,9 @@ from twisted_mta.sasl.oauth_tokens import Tokens
 
 USER = "alice@dest.example"
 NOW = 1_700_000_000.0
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+"""For a process that has to find the package under test."""
 
 CLIENT = 'client_id = "client"\nclient_secret = "hush"\ntoken_endpoint = "https://t.example/token"\n'
 ACCOUNTS = {
@@ -262,6 +267,13 @@ class StatusTests(OauthCase):
         self.assertEqual(shown.result, os.EX_CONFIG)
         self.assertIn("there is no such file", json.loads(shown.lines[0])["problem"])
 
+    def test_folder_of_tokens(self) -> None:
+        """A folder of tokens that is none is told once, with the account."""
+        self.store.folder.write_text("")
+        shown = self.act("status", "device")
+        self.assertEqual(shown.result, os.EX_CONFIG)
+        self.assertEqual(shown.lines[1], f"    {self.store.folder}: Not a directory")
+
     def test_no_accounts(self) -> None:
         """Where there are none, the folder is named."""
         for path in (self.directory / FOLDER).iterdir():
@@ -394,10 +406,12 @@ class CommandTests(OauthCase):
     def run_process(self, *words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run ``smtpdeliver`` as a process of its own, as it may become another user."""
         command = [sys.executable, "-m", "twisted_mta.cli", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+        return subprocess.run(
+            command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False, **options
+        )
 
-    def test_configuration(self) -> None:
-        """The directory of main.cf has the accounts, its data_directory the tokens; root becomes mail_owner to look at them."""
+    def place(self) -> tuple[Path, int]:
+        """The same configuration where mail_owner can find it; and who that is, where it is anybody else than we."""
         place = Path(tempfile.mkdtemp(prefix="oauth"))
         self.addCleanup(shutil.rmtree, place)
         place.chmod(0o755)
@@ -405,16 +419,72 @@ class CommandTests(OauthCase):
         owner = pwd.getpwnam("postfix").pw_uid if os.geteuid() == 0 and _has_postfix() else os.geteuid()
         os.chown(place / "data", owner, -1)
         (place / "main.cf").write_text(f"data_directory = {place}/data\n")
-        server = TokenStore(place / "data" / FOLDER)
+        return place, owner
+
+    def test_configuration(self) -> None:
+        """The directory of main.cf has the accounts, its data_directory the tokens; root becomes mail_owner to look at them."""
+        place, owner = self.place()
         command = ("--config-directory", str(place), "oauth")
         done = self.run_process(*command, "login", "given", USER, input="\n")
         self.assertEqual(
             (done.returncode, done.stderr.splitlines()[-1]), (66, "smtpdeliver: stdin: there is no refresh token")
         )
-        self.assertEqual(server.folder.stat().st_uid, owner)
+        self.assertEqual((place / "data" / FOLDER).stat().st_uid, owner)
         done = self.run_process(*command, "status", "--json", "given")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(json.loads(done.stdout)["account"], "given")
+
+    def test_browser_elsewhere(self) -> None:
+        """A login with a browser on another machine: the URL where it ends is typed, and tokens are kept."""
+        reactor = PrivateReactor()
+        self.addCleanup(reactor.close)
+        server = TokenServer(reactor.seconds)
+        server.listen(reactor)
+        self.addCleanup(server.stop)
+        self.write(
+            "browser",
+            'grant = "authorization_code"\nclient_id = "client"\nclient_secret = "hush"\n'
+            f'token_endpoint = "{server.url("/token")}"\nauthorization_endpoint = "https://t.example/consent"\n',
+        )
+        place, owner = self.place()
+        command = [
+            sys.executable,
+            "-m",
+            "twisted_mta.cli",
+            "--config-directory",
+            str(place),
+            "oauth",
+            "login",
+            "browser",
+        ]
+        process = subprocess.Popen(
+            [*command, USER],
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.addCleanup(process.kill)
+        assert process.stdin is not None and process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        os.set_blocking(process.stdout.fileno(), False)
+        said = b""
+
+        def has_said(words: bytes) -> bool:
+            nonlocal said
+            said += process.stdout.read() or b"" if process.stdout else b""
+            return words in said
+
+        reactor.until(lambda: has_said(b"paste the URL"), 30)
+        url = said.decode().splitlines()[1]
+        answer = server.browse(dict(parse_qsl(urlsplit(url).query)), USER)
+        process.stdin.write(f"{answer}\n".encode())
+        process.stdin.close()
+        reactor.until(lambda: process.poll() is not None, 30)
+        self.assertTrue(has_said(f"browser: access token for {USER}, good for 1 hour, refreshed".encode()), said)
+        self.assertEqual(process.returncode, 0)
+        path = TokenStore(place / "data" / FOLDER).path("browser", USER)
+        self.assertEqual((path.stat().st_uid, path.stat().st_mode & 0o777), (owner, 0o600))
 
     def test_no_configuration(self) -> None:
         """A directory without main.cf is told."""

@@ -94,6 +94,11 @@ class ProviderCase(SynchronousTestCase):
         """Let the server's next answers be these; by default one waits."""
         self.server.answers["/token"] = list(answers or [Answer(wait=True)])
 
+    def lose_room(self) -> None:
+        """Let the tokens that are about to come find no place on the disk."""
+        for room in self.store.folder.glob("*.new"):
+            room.unlink()
+
     def complaints(self) -> list[str]:
         """What the log says is wrong."""
         return [event.problem for event in self.events if isinstance(event, TokenUnavailable)]
@@ -285,8 +290,7 @@ class RotationTests(ProviderCase):
         self.consent()
         self.hold()
         waiting = self.provider.access_token(USER, "person")
-        for room in self.store.folder.glob("*.new"):
-            room.unlink()
+        self.lose_room()
         self.server.go_on()
         first = self.successResultOf(waiting)
         self.assertEqual(self.token(), first)
@@ -307,8 +311,7 @@ class RotationTests(ProviderCase):
         self.consent()
         self.hold()
         waiting = self.provider.access_token(USER, "person")
-        for room in self.store.folder.glob("*.new"):
-            room.unlink()
+        self.lose_room()
         self.server.go_on()
         self.successResultOf(waiting)
         self.clock.advance(3590)

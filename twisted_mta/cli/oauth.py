@@ -19,6 +19,7 @@ from twisted_mta.cli.oauth_view import AccountView, as_text, code_lines, login_r
 from twisted_mta.cli.running import run_in_reactor
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings, salvage_settings
+from twisted_mta.model.text import printable
 from twisted_mta.oauth.accounts import Accounts
 from twisted_mta.oauth.grants import TokenServer
 from twisted_mta.oauth.login import log_in_by_browser, log_in_by_device
@@ -299,5 +300,5 @@ async def forget(place: Place, arguments: argparse.Namespace) -> int:
         return os.EX_NOINPUT
     told = "" if arguments.local or not account.revocation_endpoint else ", and its server told"
     result = {"account": account.name, "user": user, "revoked": bool(told)}
-    show([json.dumps(result) if arguments.json else f"{account.name}: tokens of {user} removed{told}"])
+    show([json.dumps(result) if arguments.json else printable(f"{account.name}: tokens of {user} removed{told}")])
     return os.EX_OK

@@ -157,7 +157,7 @@ def login_result(account: Account, user: str, tokens: Tokens, now: float, *, as_
         return [json.dumps({"account": account.name, "user": user or None, **_facts(tokens, now)})]
     whose = f" for {user}" if user else ""
     kept = f", {_state(tokens, now).partition(', ')[2]}" if user else ", which is not kept"
-    return [printable(f"{account.name}: access token{whose}, good for {duration(tokens.expires_at - now)}{kept}")]
+    return [printable(f"{account.name}: access token{whose}, good for {duration(tokens.lifetime_seconds)}{kept}")]
 
 
 def code_lines(code: DeviceCode, *, as_json: bool) -> list[str]:
