@@ -21,10 +21,11 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from tests.interop.case import InteropCase, why_not
-from tests.kit import namespace
+from tests.kit import namespace, refusing_servers
 from tests.kit.database_servers import Mariadb, Memcached, Postgres, PrivateServer, Slapd, program
 from tests.kit.mongo_server import MongoServer
 from tests.kit.pki import shared_pki
+from tests.kit.refusing_servers import RefusingServer
 from tests.kit.table_server import HANG_UP, SocketmapServer, TcpTableServer, netstring
 from twisted_mta.config.settings import load_settings
 from twisted_mta.interfaces import TableError
@@ -784,6 +785,24 @@ class NetworkTests(TablesCase):
         keys = [str(at) for at in range(1000)]
         self.assertEqual(await self.ours("socketmap:inet:127.0.0.1:2501:map", keys), {key: key for key in keys})
         self.assertLessEqual(len(server.sessions), 8)
+
+    async def test_threads_go_on(self) -> None:
+        """While a library waits for a server in a thread, all others go on: this server's, too."""
+        sql = "hosts = 127.0.0.1:2502\nuser = u\npassword = p\ndbname = d\nquery = select 1\n"
+        directory = "server_host = 127.0.0.1\nserver_port = 2502\nversion = 3\nbind_dn = u\nbind_pw = p\ntimeout = 5\n"
+        for spec, text, answer, words in [
+            ("mysql", f"{sql}option_group =\n", refusing_servers.mysql, "go away"),
+            ("pgsql", sql, refusing_servers.postgres, "go away"),
+            ("ldap", directory, refusing_servers.ldap, "Invalid credentials"),
+            ("ldap", f"{directory}bind = sasl\nsasl_mechs = CRAM-MD5\n", refusing_servers.ldap, "Invalid credentials"),
+        ]:
+            server = RefusingServer(answer)
+            await server.listen(TCP4ServerEndpoint(reactor, 2502, interface="127.0.0.1"))
+            self.events.clear()
+            with self.assertRaises(TableError):
+                await self.ours(f"{spec}:{self.write(text)}", ["k"])
+            await server.stop()
+            self.assertIn(words, self.warnings[-1], f"{spec} {self.warnings}")
 
     async def test_mongodb(self) -> None:
         """PyMongo speaks with a server, and what it says becomes values; Debian has neither server nor client of Postfix."""
