@@ -76,6 +76,18 @@ class FolderTests(AccountsCase):
             change()
             self.assertTrue(accounts.changed())
 
+    def test_folder_of_root(self) -> None:
+        """A folder that may not be looked into any more, because the service is not root any more, has not changed."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to be somebody else afterwards")
+        self.write("work.toml", f'{TEXT}client_secret = "hush"\n')
+        self.folder.chmod(0o700)
+        accounts = Accounts(self.etc)
+        os.seteuid(65534)
+        self.addCleanup(os.seteuid, 0)
+        self.assertFalse(accounts.changed())
+        self.assertEqual(accounts.find("work").client_secret, "hush")
+
     def test_folder_comes_later(self) -> None:
         """So is the folder itself."""
         accounts = Accounts(self.etc / "later")

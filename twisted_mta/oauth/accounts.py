@@ -31,9 +31,12 @@ class _Stamp:
     changed_ns: int = 0
 
     @classmethod
-    def of(cls, path: Path) -> "_Stamp":
+    def of(cls, path: Path) -> "_Stamp | None":
+        """The stamp of what is there now; None: it may not be looked at any more, as by a service that is not root any more."""
         try:
             found = path.stat()
+        except PermissionError:
+            return None
         except OSError:
             return cls()
         return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -56,7 +59,7 @@ class Accounts:
         self.folder = None if config_directory is None else config_directory.absolute() / FOLDER
         self.problems: Mapping[str, ConfigError] = {}
         self._accounts: dict[str, Account] = {}
-        self._stamps: dict[Path, _Stamp] = {}
+        self._stamps: dict[Path, _Stamp | None] = {}
         if self.folder is not None:
             self._load(self.folder)
 
@@ -104,7 +107,7 @@ class Accounts:
 
     def changed(self) -> bool:
         """Whether a file is not what it was. Cheap; never raises."""
-        return any(_Stamp.of(path) != stamp for path, stamp in self._stamps.items())
+        return any(now is not None and now != then for path, then in self._stamps.items() for now in (_Stamp.of(path),))
 
 
 def _names_in(folder: Path) -> list[str]:
