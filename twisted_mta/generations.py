@@ -38,6 +38,7 @@ from twisted_mta.postfix.services import PrivateServices
 from twisted_mta.postfix.work import QueueFiles, QueueWork
 from twisted_mta.tables.table_set import TableSet
 from twisted_mta.tables.threads import TableThreads
+from twisted_mta.tls.files import TlsFiles
 from twisted_mta.tls.openssl_conf import OpensslConfiguration
 
 
@@ -116,6 +117,7 @@ class Generation:
             settings.smtputf8_enable,
         )
         self._tables = tables
+        self._tls_files = TlsFiles.from_settings(settings)
         self._files = files
         self._stamp = stamp
         self._cache = cache

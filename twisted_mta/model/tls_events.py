@@ -244,6 +244,13 @@ class ClientCertificateProblem(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFileChanged(Event):
+    """A file with keys, certificates or authorities is another one now, and is read anew."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class TlsOptionUnknown(Event):
     """A word in tls_disable_workarounds or tls_ssl_options means nothing; `text` is the whole value."""
 

@@ -64,6 +64,7 @@ TLS_TEMPLATES: dict[type[Event], tuple[Severity, str]] = {
         "cannot load Certification Authority data, {sources}: disabling TLS support",
     ),
     tls_events.ClientCertificateProblem: (_WARNING, "{problem}"),
+    tls_events.TlsFileChanged: (_INFO, "file {path} has changed -- restarting"),
     tls_events.TlsOptionUnknown: (_WARNING, 'unknown {parameter} value "{word}" in "{text}"'),
     tls_events.TlsGroupUnknown: (_WARNING, 'ignoring unknown key exchange group "{name}"'),
     tls_events.TlsGroupsUnusable: (_WARNING, "{text}"),

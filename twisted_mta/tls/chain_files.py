@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from OpenSSL import SSL, crypto
 
+from twisted_mta.tls.der import DerError, elements
 from twisted_mta.tls.library import errors_of, set_ciphers, use_certificate, use_private_key
 from twisted_mta.tls.library_error import LibraryError
 from twisted_mta.tls.pem import PemError, PemObject, pem_objects
@@ -246,8 +247,8 @@ def _key(found: PemObject, file: str, index: int) -> crypto.PKey:
 
 
 def _length(der: bytes) -> int:
-    """How many octets the first DER element has (X.690 section 8.1)."""
-    if len(der) < 2 or not der[1] & 0x80:
-        return 2 + der[1] if len(der) > 1 else len(der)
-    octets = der[1] & 0x7F
-    return 2 + octets + int.from_bytes(der[2 : 2 + octets], "big")
+    """How many octets the first element has."""
+    try:
+        return next((element.end for element in elements(der, 0, len(der))), 0)
+    except DerError:
+        return 0

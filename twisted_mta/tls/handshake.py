@@ -15,8 +15,9 @@ from twisted_mta.model.tls_events import HandshakeFailed, SessionCacheAsked, Ses
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.tls.bindings import channel_binding
 from twisted_mta.tls.certificate_line import certificate_told
-from twisted_mta.tls.certificates import CertificateError, read_certificate
+from twisted_mta.tls.certificates import read_certificate
 from twisted_mta.tls.demands import Demands
+from twisted_mta.tls.der import DerError
 from twisted_mta.tls.details import details_of
 from twisted_mta.tls.faults import CallbackEvent
 from twisted_mta.tls.library import (
@@ -181,12 +182,12 @@ class Handshake:
         """Tell the server's own certificate, which comes with a session; those above it do not."""
         shared, leaf = self._shared, leaf_of(self.connection)
         try:
-            certificate = read_certificate(leaf or b"")
-        except CertificateError:
+            line = certificate_told(
+                read_certificate(leaf or b""), "", self._demands.server, shared.rules.fingerprint_digest, shared.emit
+            )
+        except DerError:
             return
-        shared.emit(
-            certificate_told(certificate, "", self._demands.server, shared.rules.fingerprint_digest, shared.emit)
-        )
+        shared.emit(line)
 
     def _state(self, verdict: Verdict, *, resumed: bool) -> TlsState:
         connection = self.connection
@@ -240,9 +241,13 @@ class Handshake:
             return
         self._tell_cache("looking for session {} in", key)
         kept = cache.find(key)
-        if kept is not None and load_session(self.connection, kept.der):
+        if kept is None:
+            return
+        if load_session(self.connection, kept.der):
             self._kept = kept
             self._tell_cache("reloaded session {} from", key)
+        else:
+            cache.forget(key)
 
     def application_data_came(self) -> None:
         """The server has spoken inside TLS: with TLS 1.3 its tickets have come by now (RFC 8446 section 4.6.1)."""

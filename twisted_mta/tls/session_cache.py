@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_mta.config.settings import Settings
+from twisted_mta.tls.der import DerError, inside
 from twisted_mta.tls.library import CAN_KEEP_SESSIONS
 from twisted_mta.tls.verification import Verdict
 
@@ -133,25 +134,11 @@ _TICKET_TAG = 0xAA  # [10], constructed
 
 
 def can_be_resumed(der: bytes) -> bool:
-    """Whether a session has what a server needs to find it again: a session id or a ticket (SSL_SESSION_is_resumable(3))."""
+    """Whether a session has what a server needs to find it again: an id or a ticket (SSL_SESSION_is_resumable(3))."""
     try:
-        body, end, _ = _element(der, 0)
-        number, at = 0, body
-        while at < end:
-            start, at, tag = _element(der, at)
-            if (number == _SESSION_ID and at > start) or tag == _TICKET_TAG:
-                return True
-            number += 1
-    except IndexError:
+        return any(
+            element.tag == _TICKET_TAG or (number == _SESSION_ID and element.end > element.start)
+            for number, element in enumerate(inside(der))
+        )
+    except DerError:
         return False
-    return False
-
-
-def _element(der: bytes, at: int) -> tuple[int, int, int]:
-    """Where the content of a DER element begins and ends, and its tag (X.690 section 8.1)."""
-    tag, length = der[at], der[at + 1]
-    start = at + 2
-    if length & 0x80:
-        octets = length & 0x7F
-        length, start = int.from_bytes(der[start : start + octets], "big"), start + octets
-    return start, start + length, tag
