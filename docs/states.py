@@ -9,13 +9,19 @@ Sources: the dialogs of twisted_mta.smtp; RFC 5321 section 4.3.2; RFC 2033 secti
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations, product
 
+from zope.interface import implementer
+
+from twisted_mta.interfaces import ISASLMechanism
 from twisted_mta.model.request import DeliveryRequest, LogClient, MessageStats, Recipient, RequestFlags
-from twisted_mta.smtp import phases
+from twisted_mta.smtp import phases, starttls
 from twisted_mta.smtp.actions import AwaitReply, Dialog, SendContent
+from twisted_mta.smtp.authentication import AuthTerms, authenticate
+from twisted_mta.smtp.capabilities import Feature
 from twisted_mta.smtp.farewell import quit_dialog
-from twisted_mta.smtp.greeting import Occasion, Rebuff, greet
+from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet, introduce
 from twisted_mta.smtp.peer import Peer
 from twisted_mta.smtp.phases import Phase
 from twisted_mta.smtp.reply import Reply
@@ -27,7 +33,7 @@ NAMES = {phase: name for name, phase in vars(phases).items() if isinstance(phase
 
 START = END = "[*]"
 _ANSWERS = {"2xx": 250, "3xx": 354, "4xx": 450, "421": 421, "5xx": 550}
-_OFFER = "250-mx.example\n250 XFORWARD NAME ADDR PROTO HELO"
+_OFFER = "250-mx.example\n250-STARTTLS\n250 XFORWARD NAME ADDR PROTO HELO"
 _UNUSUAL_REPLIES = 2
 _LONGEST_RUN = 14
 
@@ -35,22 +41,73 @@ Edge = tuple[str, str, str]
 """A state, an answer, and the state that follows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What changes the course of a session.
+
+    Attributes:
+        settings: of the dialogs.
+        probe: whether the request is one.
+        tls: whether TLS is used where it is offered, and goes well.
+        login: whether we log in.
+    """
+
+    settings: DialogSettings
+    probe: bool = False
+    tls: bool = False
+    login: bool = False
+
+
+@implementer(ISASLMechanism)
+class _Mechanism:
+    """A login in which the server speaks first."""
+
+    name = "CRAM-MD5"
+    remark = ""
+
+    def start(self) -> bytes | None:
+        return None
+
+    def step(self, challenge: bytes) -> bytes:
+        return b"response"
+
+    def succeeded(self) -> None:
+        pass
+
+
 def transitions(*, lmtp: bool) -> set[Edge]:
     """All that was seen."""
     seen: set[Edge] = set()
     places = [places for count in range(_UNUSUAL_REPLIES + 1) for places in combinations(range(_LONGEST_RUN), count)]
-    for probe, await_quit, xforward in product((False, True), repeat=3):
-        settings = DialogSettings(lmtp=lmtp, await_quit_reply=await_quit, send_xforward=xforward)
+    for course in _courses(lmtp=lmtp):
         for where in places:
             for answers in product(_ANSWERS, repeat=len(where)):
-                seen |= _run(_session(settings, probe=probe), dict(zip(where, answers, strict=True)))
+                seen |= _run(_session(course), dict(zip(where, answers, strict=True)))
     return seen
 
 
-def _session(settings: DialogSettings, *, probe: bool) -> Dialog[None]:
+def _courses(*, lmtp: bool) -> Iterator[Course]:
+    for probe, await_quit, xforward in product((False, True), repeat=3):
+        yield Course(DialogSettings(lmtp=lmtp, await_quit_reply=await_quit, send_xforward=xforward), probe)
+    # What happens before MAIL does not change what happens after it.
+    for tls, login in ((True, False), (False, True), (True, True)):
+        yield Course(DialogSettings(lmtp=lmtp), tls=tls, login=login)
+
+
+def _session(course: Course) -> Dialog[None]:
     """A whole session, as session/session.py puts it together."""
+    settings, probe = course.settings, course.probe
     peer = Peer("mx.example", "192.0.2.1", "mx.example[192.0.2.1]", "mx.example[192.0.2.1]:25", "dest.example")
     welcome = yield from greet(peer, settings, Occasion("4Abc12"))
+    if course.tls and isinstance(welcome, Welcome) and welcome.capabilities.offers(Feature.STARTTLS):
+        answer = yield from starttls.ask(peer, required=True)
+        if isinstance(answer, Rebuff):
+            welcome = answer
+        else:
+            welcome = yield from introduce(peer, settings, extended=True)
+    if course.login and isinstance(welcome, Welcome):
+        login = yield from authenticate(peer, _Mechanism(), AuthTerms(lmtp=settings.lmtp))
+        welcome = login.rebuff or welcome
     if not isinstance(welcome, Rebuff):
         recipients = (Recipient("a@dest.example"), Recipient("b@dest.example"))
         request = DeliveryRequest(
