@@ -11,7 +11,7 @@ unset PYTHONPATH PYTHONHOME
 # What the tests use beside Python: a Postfix to work under, servers to deliver to, to look up in and to resolve with, and
 # ip(8) for a private network.
 debian_packages=(
-    python3-venv iproute2 dovecot-lmtpd libsasl2-modules unbound
+    python3-venv iproute2 dovecot-lmtpd libgsasl18 libsasl2-modules sasl2-bin unbound
     postfix postfix-cdb postfix-ldap postfix-lmdb postfix-mysql postfix-pcre postfix-pgsql postfix-sqlite
     mariadb-server memcached postgresql slapd
     # What the libraries of some lookup tables are compiled with.

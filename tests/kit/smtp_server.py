@@ -10,7 +10,7 @@ Sources: RFC 5321 sections 4.1, 4.5.2; RFC 2033 section 4.2.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import (
@@ -353,6 +353,7 @@ class ScriptedServer(Factory):
     """
 
     noisy = False
+    session_type: ClassVar[type[ScriptedSession]] = ScriptedSession
 
     def __init__(self, script: Script, clock: IReactorTime) -> None:
         self.script = script
@@ -368,7 +369,7 @@ class ScriptedServer(Factory):
         """A session for a new connection."""
         record = SessionRecord(len(self.sessions) + 1, getattr(addr, "host", ""))
         self.sessions.append(record)
-        session = ScriptedSession(self.script, record, self._clock, self.messages.append, self._changed)
+        session = self.session_type(self.script, record, self._clock, self.messages.append, self._changed)
         self._live[record.number] = session
         self.most_at_once = max(self.most_at_once, len(self._live))
         session.lost.addCallback(lambda _: self._live.pop(record.number))

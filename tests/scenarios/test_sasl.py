@@ -1,0 +1,119 @@
+"""Logins from end to end, at a server with GNU SASL behind it: what goes out on which connection, and what is told."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+
+from tests.kit.auth_server import AuthServer, Begin
+from tests.kit.gnu_sasl import MISSING, GnuSaslLogin
+from tests.kit.pki import HOST, shared_pki
+from tests.kit.script import Script
+from tests.kit.server_tls import server_context
+from tests.scenarios.world import WorldTestCase, reactor
+from twisted_mta.model.result import Fate
+
+RECIPIENT = "a@dest.example"
+PASSWORDS = {"alice": "p\u00e4ss:w,=rd \u20ac"}
+ZONE = {"dest.example": {"MX": [f"10 {HOST}"]}, HOST: {"A": ["127.0.0.1"]}}
+
+
+class LoginTests(WorldTestCase):
+    """Logins with GNU SASL."""
+
+    if MISSING:
+        skip = MISSING
+
+    async def start(
+        self, mechanisms: str, *, tls: SSL.Context | None = None, passwords: Mapping[str, str] = PASSWORDS
+    ) -> None:
+        """Start a server that offers these mechanisms, inside TLS only if it has TLS, and a name server."""
+
+        def begin(mechanism: str, binding: Any, certificate: str) -> GnuSaslLogin:
+            return GnuSaslLogin(mechanism, passwords, binding, certificate=certificate, host=HOST)
+
+        keywords = ["PIPELINING", "STARTTLS"] if tls else ["PIPELINING"]
+        script = Script(hostname=HOST, keywords=[*keywords, f"AUTH {mechanisms}"], tls=tls)
+        self.server = await self.auth_server(script, begin)
+        self.names = await self.name_server(ZONE)
+
+    async def auth_server(self, script: Script, begin: Begin) -> AuthServer:
+        """Start a server."""
+        server = AuthServer(script, reactor, begin)
+        self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
+        listening: Any = await server.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        self.port = listening.getHost().port
+        return server
+
+    async def send(self, password: str = PASSWORDS["alice"], **settings: str) -> tuple[Fate, str, str]:
+        """Deliver; the recipient's fate, status and reason."""
+        table = Path(self.mktemp()).absolute()
+        table.write_text(f"{HOST} alice:{password}\n", "utf-8")
+        await self.deliver(
+            "dest.example",
+            [RECIPIENT],
+            servers=[self.names],
+            settings={
+                "smtp_tcp_port": str(self.port),
+                "smtp_dns_support_level": "enabled",
+                "smtp_sasl_auth_enable": "yes",
+                "smtp_sasl_security_options": "",
+                "smtp_sasl_password_maps": f"texthash:{table}",
+                **settings,
+            },
+        )
+        (result,) = self.reports.results
+        self.reports.results.clear()
+        told = "\n".join([*self.log, repr(result)])
+        self.assertNotIn(PASSWORDS["alice"][:4], told)
+        return result.fate, result.dsn.status, result.dsn.reason
+
+    async def logs_in(self, **settings: str) -> str:
+        """Deliver; the login that the server saw."""
+        self.assertEqual((await self.send(**settings))[0], Fate.SENT)
+        return self.server.logins[-1]
+
+    async def test_in_the_clear(self) -> None:
+        """Each mechanism that it has, with a right password and with a wrong one."""
+        names = "CRAM-MD5 DIGEST-MD5 SCRAM-SHA-1 SCRAM-SHA-256"
+        await self.start(names)
+        for name in names.split():
+            self.assertEqual(await self.logs_in(smtp_sasl_mechanism_filter=name), f"{name} alice")
+            fate, status, _ = await self.send("another", smtp_sasl_mechanism_filter=name)
+            self.assertEqual((fate, status), (Fate.DEFERRED, "4.7.8"), name)
+
+    async def test_without_password(self) -> None:
+        """ANONYMOUS leaves a trace, and no name."""
+        await self.start("ANONYMOUS")
+        self.assertEqual(await self.logs_in(), "ANONYMOUS")
+        fate, status, _ = await self.send(smtp_sasl_security_options="noanonymous")
+        self.assertEqual((fate, status), (Fate.DEFERRED, "4.7.0"))
+
+    def tls(self, version: int, **options: Any) -> SSL.Context:
+        """TLS of one version."""
+        return server_context(shared_pki()["valid"], version=version, **options)
+
+    async def test_bound_to_tls(self) -> None:
+        """The -PLUS forms: with TLS 1.3 by tls-exporter, with TLS 1.2 by tls-unique."""
+        for version, kind in ((SSL.TLS1_3_VERSION, b"tls-exporter"), (SSL.TLS1_2_VERSION, b"tls-unique")):
+            await self.start("SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS PLAIN", tls=self.tls(version))
+            login = await self.logs_in(smtp_tls_security_level="encrypt")
+            self.assertEqual(login, "SCRAM-SHA-256-PLUS alice", kind)
+            login = await self.logs_in(smtp_tls_security_level="encrypt", smtp_sasl_mechanism_filter="scram-sha-1-plus")
+            self.assertEqual(login, "SCRAM-SHA-1-PLUS alice", kind)
+            self.assertEqual(await self.logs_in(), "SCRAM-SHA-256 alice")
+
+    async def test_external(self) -> None:
+        """EXTERNAL, with the certificate that we show, where nothing else is offered."""
+        files = Path(self.mktemp()).absolute()
+        files.mkdir()
+        chain = shared_pki()["valid"].write(files, "client").both
+        await self.start("EXTERNAL", tls=self.tls(SSL.TLS1_3_VERSION, asks_for_certificate=True))
+        fate, _, reason = await self.send(smtp_tls_security_level="encrypt")
+        self.assertEqual(fate, Fate.DEFERRED)
+        self.assertTrue(reason.endswith("no mechanism available"), reason)
+        login = await self.logs_in(smtp_tls_security_level="encrypt", smtp_tls_chain_files=str(chain))
+        self.assertEqual(login, "EXTERNAL")
