@@ -216,6 +216,14 @@ class SqliteTests(TablesCase):
         domains = f"!no.example, d.example {self.directory}/domains inline:{{t.example=x}}"
         await self.compare(self.database(f"query = select 'x'\ndomain = {domains}\n"), keys, finds=4)
 
+    async def test_domain_failures(self) -> None:
+        """A list that cannot be searched is an error; it is told with the file that has it."""
+        self.write("fail:y\n", "domains")
+        for domains in ("fail:x", f"no.example, {self.directory}/domains"):
+            spec = self.database(f"query = select 'x'\ndomain = {domains}\n")
+            [told] = await self.compare_failure(spec, "u@d.example")
+            self.assertTrue(told.startswith(f"{self.directory}/table.cf: fail:"), told)
+
     async def test_former_parameters(self) -> None:
         """A query can be made of its parts."""
         spec = self.database("table = a\nselect_field = v\nwhere_field = k\nadditional_conditions = and w = 'x'\n")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from tests.tables.opened import LaterTable, NowTable, TablesCase
+from tests.tables.opened import LaterTable, NowTable, OpenTables, TablesCase
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.values import split_items
 from twisted_mta.interfaces import ILookupTable, TableError
@@ -82,14 +82,30 @@ class StringListTests(MatchListCase):
         self.assertEqual(self.matching(self.made(f"!{outer} static:x"), "a", "b", "x", "y"), ["x"])
 
     def test_file_that_is_not_there(self) -> None:
-        """It is told at once, and is an error at every use that comes that far."""
-        made = self.made("a, /no/such/file, b")
-        self.assertEqual(self.opened.lines, ["warning: parameter: open file /no/such/file: No such file or directory"])
+        """It is told at once, and is an error at every use that comes that far; it is noticed when it comes."""
+        path = self.opened.directory / "later"
+        made = self.made(f"a, {path}, b")
+        problem = f"open file {path}: No such file or directory"
+        self.assertEqual(self.opened.lines, [f"error: {problem}"])
         self.assertTrue(made.test("a"))
         self.assertRaises(TableError, made.test, "b")
         self.assertEqual(
-            self.opened.lines[1:], ["warning: parameter: non-existent:/no/such/file: table lookup problem"]
+            self.opened.lines[1:],
+            [
+                f"warning: non-existent:{path} is unavailable. {problem}",
+                f"warning: parameter: non-existent:{path}: table lookup problem",
+            ],
         )
+        self.assertFalse(made.changed())
+        path.write_text("b\n")
+        self.assertTrue(made.changed())
+
+    def test_file_that_must_be_there(self) -> None:
+        """Where errors of tables are fatal, those of files are, too."""
+        for table in ("/no/such/file", "hash:/no/such/file"):
+            opened = OpenTables(self.opened.directory, open_errors_are_fatal=True)
+            with self.assertRaises(ConfigError):
+                opened.tables.match_list("parameter", [table], MatchKind.STRING)
 
     def test_files_in_a_circle(self) -> None:
         """Files that name each other without end are an error, not a crash."""
@@ -212,9 +228,11 @@ class AddressListTests(MatchListCase):
     def test_bad_network(self) -> None:
         """A malformed network is told, and an error where an address comes that far."""
         made = self.made("192.0.2.1/24, 192.0.2.1")
-        self.assertIn("non-null host address bits", self.opened.lines[0])
         self.assertIs(made.test("x", "noaddr"), False)
+        self.assertEqual(self.opened.lines, [])
         self.assertRaises(TableError, made.test, "x", "192.0.2.1")
+        advice = 'non-null host address bits in "192.0.2.1/24", perhaps you should use "192.0.2.0/24" instead'
+        self.assertEqual(self.opened.lines, [f"warning: parameter: {advice}"])
 
     def test_tables(self) -> None:
         """A table is asked for the name, its parents, and the address as it is."""

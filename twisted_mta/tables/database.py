@@ -55,6 +55,7 @@ class DomainFilter:
             request.open_member,
             request.context.emit,
             utf8=request.context.smtputf8,
+            open_errors_are_fatal=request.context.open_errors_are_fatal,
         )
 
     async def accepts(self, key: KeyParts) -> bool:

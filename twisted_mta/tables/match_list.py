@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
 from twisted.internet.defer import Deferred
 
@@ -18,12 +19,13 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.main_cf import logical_lines
 from twisted_mta.config.values import split_items
 from twisted_mta.interfaces import ILookupTable, TableError
-from twisted_mta.model.events import Emit, TableWarning
+from twisted_mta.model.events import Emit, TableProblem, TableWarning
 from twisted_mta.model.text import to_text
 from twisted_mta.tables.answer import answer
 from twisted_mta.tables.files import OpenFile, open_file, read_all
 from twisted_mta.tables.keys import Fold, fold_ascii, fold_unicode
 from twisted_mta.tables.networks import NetworkError, parse_address, parse_network, without_brackets
+from twisted_mta.tables.surrogate import UnavailableTable
 
 _DEEPEST = 20
 """How deep files may name each other, before it is taken for an endless loop."""
@@ -68,11 +70,12 @@ class MatchList:
         *,
         parents_match: bool = False,
         utf8: bool = True,
+        open_errors_are_fatal: bool = False,
     ) -> None:
         """Read the items, and the files and tables among them.
 
         Args:
-            parameter: for the log.
+            parameter: for the log; of a table's own list, the file where it stands.
             items: as settings have them.
             kind: what they are compared with.
             open_table: opens a table, which belongs to whoever gave this.
@@ -80,17 +83,20 @@ class MatchList:
             parents_match: whether the parameter is named in parent_domain_matches_subdomains: then ``example.com`` stands for
                 its subdomains, too; otherwise only ``.example.com`` does, and for nothing else.
             utf8: smtputf8_enable.
+            open_errors_are_fatal: daemon_table_open_error_is_fatal.
 
         Raises:
-            ConfigError: an item has nothing behind ``!``, or as opening a table may raise.
+            ConfigError: an item has nothing behind ``!``, a file cannot be read and that is fatal, or as opening a table may
+                raise.
         """
         self._parameter = parameter
         self._kind = kind
         self._emit = emit
         self._open_table = open_table
         self._parents_match = parents_match
+        self._open_errors_are_fatal = open_errors_are_fatal
         self._fold: Fold = fold_unicode if utf8 else fold_ascii
-        self._files: list[OpenFile] = []
+        self._files: list[OpenFile | UnavailableTable] = []
         self._items = tuple(self._read(items, negated=False, depth=0))
 
     def __bool__(self) -> bool:
@@ -104,7 +110,7 @@ class MatchList:
             address: an address as text, for NAME_OR_ADDRESS.
 
         Raises:
-            TableError: a table or a file of the list cannot be read; that has been told.
+            TableError: a table or a file of the list cannot be read, or a network is malformed; that has been told.
         """
         folded = self._fold(name)
         for item in self._items:
@@ -163,11 +169,20 @@ class MatchList:
         except OSError as error:
             problem = f"open file {path}: {error.strerror}"
         if problem:
-            self._emit(TableWarning(f"{self._parameter}: {problem}"))
-            yield _Item(negated, partial(self._fail, f"non-existent:{path}"))
+            yield _Item(negated, _nothing, self._unavailable(path, problem))
             return
         for line in logical_lines(text, path, self._warn):
             yield from self._read(split_items(line.text), negated=negated, depth=depth)
+
+    def _unavailable(self, path: str, problem: str) -> ILookupTable:
+        """What takes the place of a file that cannot be read, as of a table that cannot be opened."""
+        if self._open_errors_are_fatal:
+            raise ConfigError(problem, parameter=self._parameter)
+        name = f"non-existent:{path}"
+        self._emit(TableProblem(name, problem))
+        table = UnavailableTable(name, problem, self._emit, path)
+        self._files.append(table)
+        return table
 
     def _warn(self, text: str) -> None:
         self._emit(TableWarning(text))
@@ -189,8 +204,7 @@ class MatchList:
         try:
             network = parse_network(without_brackets(pattern))
         except NetworkError as error:
-            problem = f"{self._parameter}: {error}"
-            self._emit(TableWarning(problem))
+            problem = str(error)
             return lambda address: parse_address(address) is not None and self._fail(problem)
 
         def contains(text: str) -> bool:
@@ -223,9 +237,10 @@ class MatchList:
         dot = "" if self._parents_match else "."
         return (name, *(dot + ".".join(labels[at:]) for at in range(1, len(labels))))
 
-    def _fail(self, table: str, *_: object) -> bool:
-        self._warn(f"{self._parameter}: {table}: table lookup problem")
-        raise TableError(table, "table lookup problem")
+    def _fail(self, problem: str) -> NoReturn:
+        """Refuse to compare with a malformed pattern; as in Postfix that is told whenever a search comes so far."""
+        self._warn(f"{self._parameter}: {problem}")
+        raise TableError(self._parameter, problem)
 
 
 def _nothing(_name: str, _address: str) -> bool:

@@ -91,7 +91,14 @@ class TableSet:
         if made is None:
             context = self._context
             made = self._lists[parameter] = MatchList(
-                parameter, items, kind, self.open, context.emit, parents_match=parents_match, utf8=context.smtputf8
+                parameter,
+                items,
+                kind,
+                self.open,
+                context.emit,
+                parents_match=parents_match,
+                utf8=context.smtputf8,
+                open_errors_are_fatal=context.open_errors_are_fatal,
             )
         return made
 
