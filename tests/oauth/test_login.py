@@ -264,7 +264,7 @@ class BrowserTests(SynchronousTestCase):
     def test_nowhere_to_listen(self) -> None:
         """An address that is not here is named."""
         login = log_in_by_browser(
-            replace(self.account, redirect_uri="http://[::ffff:192.0.2.1]"),
+            replace(self.account, redirect_uri="http://203.0.113.1"),
             USER,
             grants.TokenServer(self.server.post, self.reactor.seconds),
             self.reactor,
@@ -273,7 +273,7 @@ class BrowserTests(SynchronousTestCase):
             self.lines,
         )
         error = self.failureResultOf(Deferred.fromCoroutine(login), GrantError).value
-        self.assertIn("nothing can listen at http://[::ffff:192.0.2.1]", error.problem)
+        self.assertIn("nothing can listen at http://203.0.113.1", error.problem)
         os.close(self.keyboard)
 
 
