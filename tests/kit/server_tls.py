@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from tests.kit.pki import Identity
 from twisted_mta.session.secure_transport import SecureTransport
 from twisted_mta.tls.levels import Level
-from twisted_mta.tls.library import was_resumed
+from twisted_mta.tls.library import Connection, was_resumed
 from twisted_mta.tls.state import TlsState
 
 
@@ -64,7 +64,7 @@ class ServerHandshake:
     """
 
     def __init__(self, context: SSL.Context) -> None:
-        self.connection = SSL.Connection(context, None)
+        self.connection = Connection(context)
         self.connection.set_accept_state()
         self.servername = self.client = self.protocol = self.cipher = self.group = ""
         self.reused = False

@@ -40,6 +40,7 @@ from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import ConnectionBrokenError
 from twisted_mta.smtp.greeting import Welcome, introduce
 from twisted_mta.tls.levels import Level
+from twisted_mta.tls.library import Connection
 from twisted_mta.tls.state import TlsState
 
 REFUSES_RENEGOTIATION = 0x40000080
@@ -58,8 +59,7 @@ class StrictHandshake(PlainHandshake):
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_options(REFUSES_RENEGOTIATION)
         context.set_cipher_list(b"ALL:@SECLEVEL=0")
-        self.connection = SSL.Connection(context, None)
-        self.connection.set_connect_state()
+        self.connection = Connection(context)
 
 
 class HostileTestCase(ShellTestCase):

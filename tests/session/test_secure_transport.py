@@ -11,6 +11,7 @@ from twisted_mta.session.secure_transport import HandshakeFailedError
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.greeting import Welcome, introduce
 from twisted_mta.tls.levels import Level
+from twisted_mta.tls.library import Connection
 from twisted_mta.tls.state import TlsState
 
 STATE = TlsState(Level.ENCRYPT, "TLSv1.3", "any", 256, 256, True, False, False, False)
@@ -20,8 +21,7 @@ class PlainHandshake:
     """A client's side without any demands; keeps what it is told."""
 
     def __init__(self) -> None:
-        self.connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
-        self.connection.set_connect_state()
+        self.connection = Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
         self.told: list[str] = []
 
     def completed(self) -> TlsState:

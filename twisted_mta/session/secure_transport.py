@@ -12,6 +12,7 @@ Sources: RFC 8446; RFC 5246 sections 7.2.1 (closure alerts) and 7.2.2 (fatal one
 postconf(5) tls_fast_shutdown_enable, smtp_starttls_timeout.
 """
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from OpenSSL import SSL
@@ -22,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mta.tls.engine import Handshake
+from twisted_mta.tls.library import Connection
 from twisted_mta.tls.state import TlsState
 
 PATIENCE_OCTETS = 256 * 1024
@@ -34,7 +36,7 @@ UNREAD_ANSWERS_LIMIT = 1024 * 1024
 _PATIENCE_GAINED = 64
 """For each octet of application data; a record of one octet takes up to 37."""
 
-_READ_OCTETS = 64 * 1024
+_RECORD_OCTETS = 16 * 1024
 _LOST = "lost connection"
 _RESET = "Connection reset by peer"
 _TIMED_OUT = "Connection timed out"
@@ -115,7 +117,7 @@ class SecureTransport:
         self.handshake = handshake
         self._wire = wire
         self._inner = inner
-        self._connection: SSL.Connection = handshake.connection
+        self._connection: Connection = handshake.connection
         self._fast_shutdown = fast_shutdown
         self._shaken: Deferred[TlsState] | None = None
         self._in_handshake = True
@@ -214,9 +216,7 @@ class SecureTransport:
         """Pass on what can be read."""
         while not (self._ended or self._unusable):
             try:
-                data = self._connection.recv(_READ_OCTETS)
-            except SSL.WantReadError:
-                break
+                data = self._connection.heard()
             except SSL.ZeroReturnError:
                 self._end_of_input()
                 break
@@ -224,6 +224,8 @@ class SecureTransport:
                 # Not even an alert can be trusted to be understood now.
                 self._break_off()
                 return
+            if not data:
+                break
             self._patience = min(PATIENCE_OCTETS, self._patience + _PATIENCE_GAINED * len(data))
             if not self._heard:
                 self._heard = True
@@ -289,27 +291,25 @@ class SecureTransport:
         """Send at once what the system takes."""
         if self._unusable or self._closing:
             return
+        pieces = []
         try:
-            # Memory takes everything, and there is no renegotiation that could stand in the way.
-            self._connection.sendall(data)
+            # OpenSSL's memory stays as large as it ever was: it gets no more than a record at a time.
+            for piece in (data,) if len(data) <= _RECORD_OCTETS else _records(data):
+                # Memory takes everything, and there is no renegotiation that could stand in the way.
+                self._connection.sendall(piece)
+                pieces.append(self._connection.spoken())
         except SSL.Error:
             self._break_off()
             return
-        self._send_out()
+        self._wire.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _send_out(self) -> int:
         """Write what OpenSSL has to say; how many octets that was."""
-        pieces = []
-        while True:
-            try:
-                pieces.append(self._connection.bio_read(_READ_OCTETS))
-            except SSL.WantReadError:
-                break
-        if not pieces:
-            return 0
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._wire.write(data)
-        return len(data)
+        octets = 0
+        while data := self._connection.spoken():
+            octets += len(data)
+            self._wire.write(data)
+        return octets
 
     def unsentOctets(self) -> int:
         """How many octets of TLS wait for the system to take them."""
@@ -360,6 +360,12 @@ class SecureTransport:
     def unregisterProducer(self) -> None:
         """Nothing more will come from it."""
         self._wire.unregisterProducer()
+
+
+def _records(data: bytes) -> Iterator[memoryview]:
+    """Data as it is divided into records."""
+    view = memoryview(data)
+    return (view[at : at + _RECORD_OCTETS] for at in range(0, len(data), _RECORD_OCTETS))
 
 
 def _speaks_no_tls(error: SSL.Error) -> bool:

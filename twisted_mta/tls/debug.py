@@ -115,6 +115,13 @@ def dumping_connection(classes: LogClass, emit: Emit) -> type[Connection]:
             self._tell("write to", data)
             return data
 
+        def spoken(self) -> bytes:
+            """The same, another way."""
+            data = super().spoken()
+            if data:
+                self._tell("write to", data)
+            return data
+
         def bio_write(self, buf: "bytes | bytearray | memoryview[int]") -> int:
             """Give what was received."""
             self._tell("read from", bytes(buf))

@@ -151,6 +151,26 @@ class Connection(SSL.Connection):
         self.is_shaken = False
         self.set_connect_state()
 
+    def heard(self) -> bytes:
+        """Application data that has come, no more than one record of it (SSL_read(3)); empty: there is none for now.
+
+        Raises:
+            SSL.ZeroReturnError: the other side has said farewell.
+            SSL.Error: what has come is not right.
+        """
+        # pyOpenSSL's `recv` makes a buffer each time, and an exception of nothing.
+        length = lib.SSL_read(self._ssl, _BUFFER, _BUFFER_OCTETS)
+        if length > 0:
+            return ffi.buffer(_BUFFER, length)[:]
+        if not is_only_waiting(self, length):
+            self._raise_ssl_error(self._ssl, length)
+        return b""
+
+    def spoken(self) -> bytes:
+        """What is to be sent, at most 64 KiB of it (BIO_read(3)); empty: nothing."""
+        length = lib.BIO_read(self._from_ssl, _BUFFER, _BUFFER_OCTETS)
+        return ffi.buffer(_BUFFER, length)[:] if length > 0 else b""
+
     def _raise_ssl_error(self, ssl: Any, result: int) -> None:
         # pyOpenSSL takes errors from the queue and forgets their numbers.
         if result <= 0 and _HAS_ERROR_NUMBERS and lib.SSL_get_error(ssl, result) == lib.SSL_ERROR_SSL:
@@ -159,6 +179,9 @@ class Connection(SSL.Connection):
                 raise NumberedError(errors)
         super()._raise_ssl_error(ssl, result)
 
+
+_BUFFER_OCTETS = 64 * 1024
+_BUFFER = ffi.new("char[]", _BUFFER_OCTETS)  # for one call at a time, and in one thread, the reactor's
 
 _HAS_ERROR_NUMBERS = "error numbers" not in _MISSING and hasattr(SSL.Connection, "_raise_ssl_error")
 
