@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from twisted_mta.model.request import DeliveryRequest
 from twisted_mta.oauth.accounts import Accounts
 from twisted_mta.oauth.provider import TokenProvider
 from twisted_mta.observe.maillog import LogStyle
-from twisted_mta.options import PROTOCOLS, SCACHE, Options
+from twisted_mta.options import PROTOCOLS, Options
 from twisted_mta.postfix.queue_file import QueueLayout
 from twisted_mta.postfix.reporter import ReporterServices
 from twisted_mta.postfix.services import PrivateServices
@@ -233,7 +234,7 @@ class GenerationLoader:
                     chroot=self._is_chrooted(settings),
                     verbose=self._entry.verbosity > 0,
                     rewrite=services.rewriting(),
-                    make_cache=services.shared_cache if options["connection-cache"] == SCACHE else None,
+                    make_cache=partial(services.shared_cache, options.shares_as) if options.shares_as else None,
                     tokens=tokens,
                 )
                 cache = engine.parts.reuse.cache if engine.parts.reuse else None

@@ -41,7 +41,7 @@ class Options(usage.Options):
         ["flags", "f", "", "Letters as in flags= of master.cf: D, O, R, X."],
         ["max-deliveries", "m", DEFAULT_MAX_DELIVERIES, "Deliveries at a time; more of them wait.", int],
         ["dns-cache", None, MOST_ENTRIES, "Answers of name servers to remember while they last; 0: none.", int],
-        ["connection-cache", None, PROCESS, "Where idle sessions wait: process or scache, to share them with smtp(8)."],
+        ["connection-cache", None, PROCESS, "Where idle sessions wait: process, or scache[:NAME] to share them."],
         ["control-socket", None, None, "Where smtpdeliver-spawn hands over connections."],
         ["worker", None, 0, "Be a worker that a supervisor gave so many sockets; not for use by hand.", int],
     ]
@@ -77,13 +77,22 @@ class Options(usage.Options):
             raise usage.UsageError("--max-deliveries is at least 1")
         if self["dns-cache"] < 0:
             raise usage.UsageError("--dns-cache is at least 0")
-        if self["connection-cache"] not in (PROCESS, SCACHE):
-            raise usage.UsageError(f'--connection-cache is {PROCESS} or {SCACHE}, not "{self["connection-cache"]}"')
+        kind, colon, name = self["connection-cache"].partition(":")
+        if kind not in (PROCESS, SCACHE) or (colon and (kind == PROCESS or not name)):
+            raise usage.UsageError(
+                f'--connection-cache is process, scache or scache:NAME, not "{self["connection-cache"]}"'
+            )
         if self["config-directory"] is None:
             raise usage.UsageError("--config-directory is needed: it says which Postfix to serve, e.g. /etc/postfix")
         self["service"] = self["service"] or self["protocol"]
         if "/" in self["service"] or self["service"] in (".", ".."):
             raise usage.UsageError(f'--service is a name, not a path: "{self["service"]}"')
+
+    @property
+    def shares_as(self) -> str | None:
+        """The name of the service that idle sessions are shared with; None: they are not shared."""
+        kind, _, name = self["connection-cache"].partition(":")
+        return (name or self["service"]) if kind == SCACHE else None
 
     @property
     def config_directory(self) -> Path:

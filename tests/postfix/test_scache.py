@@ -76,14 +76,14 @@ class SharedCacheTests(SynchronousTestCase):
             link=DescriptorLink,
         )
         cache = SharedCache(
-            ScacheClient(client),
+            ScacheClient(client, "private/scache"),
             SessionPool(self.reactor, PoolLimits(2.0)),
             version,
             partial(adopt, self.parts),
             self.reactor,
             self.events.append,
             seconds=2,
-            service="private/scache",
+            service="smtp",
         )
         self.addCleanup(cache.close)
         return cache
@@ -238,7 +238,7 @@ class SharedCacheTests(SynchronousTestCase):
             "3.11.0": ("smtp\nc.test\n0\n0\n0\n", "smtp\n10.0.0.1\n25\n0\n0\n0\n"),
         }
         for version, texts in rows.items():
-            rules = KeyRules("smtp", fields=key_fields(PostfixVersion.parse(version)))
+            rules = KeyRules("agent", fields=key_fields(PostfixVersion.parse(version), "smtp"))
             destination = rules.destination("s", "c.test", utf8=False)
             self.assertEqual((destination.text, rules.endpoint("s", "c.test", SERVER, utf8=False).text), texts, version)
 

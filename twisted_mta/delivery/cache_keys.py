@@ -59,12 +59,14 @@ class KeyFields:
     """Which fields the text has, besides those that it always has; they differ between versions of Postfix.
 
     Attributes:
+        service: the name of another service, whose sessions are shared; empty: ours.
         level_of_destination: whether the TLS level is one, in the key of a destination. It hides sessions with TLS: they are
             saved with their level, and looked up with none.
         requiretls: whether the need for REQUIRETLS is one; there is none here.
         smtputf8: whether the need for SMTPUTF8 is one.
     """
 
+    service: str = ""
     level_of_destination: bool = True
     requiretls: bool = False
     smtputf8: bool = True
@@ -99,7 +101,7 @@ class KeyRules:
             utf8: whether the message needs SMTPUTF8.
             level: of TLS; none for a look-up, when it is not known yet.
         """
-        fields = [self.service]
+        fields = [self.fields.service or self.service]
         if self.by_sender:
             fields.append(sender)
         fields.append(nexthop)
@@ -127,7 +129,7 @@ class KeyRules:
             utf8: whether the message needs SMTPUTF8.
             login: who is, or would be, logged in; None: nobody.
         """
-        fields = [self.service]
+        fields = [self.fields.service or self.service]
         if self.by_sender:
             fields.append(sender)
         if self.by_login or policy.level.must_match:

@@ -130,14 +130,20 @@ class Found(NamedTuple):
 
 
 class ScacheClient:
-    """Speaks with scache(8)."""
+    """Speaks with scache(8).
 
-    def __init__(self, client: PersistentClient) -> None:
+    Attributes:
+        path: its socket, which names it in the log.
+    """
+
+    def __init__(self, client: PersistentClient, path: str) -> None:
         """Prepare.
 
         Args:
             client: its links are DescriptorLinks.
+            path: as above.
         """
+        self.path = path
         self._client = client
 
     async def find_endpoint(self, label: str) -> Found | None:
@@ -229,9 +235,10 @@ def _was_done(reply: AttributeList) -> bool:
     return read_int(status, "status") == 0
 
 
-def key_fields(version: PostfixVersion) -> KeyFields:
-    """What the names have that a version of Postfix uses."""
+def key_fields(version: PostfixVersion, service: str) -> KeyFields:
+    """What the names have that a service of a version of Postfix uses."""
     return KeyFields(
+        service=service,
         level_of_destination=version.destination_has_level,
         requiretls=version.cached_by_requiretls,
         smtputf8=version.cached_by_smtputf8,
@@ -268,9 +275,9 @@ class SharedCache:
             clock: the time.
             emit: takes events.
             seconds: how long a session is kept.
-            service: names scache(8) in events.
+            service: the name of the service that shares, as in master.cf.
         """
-        self.key_fields = key_fields(version)
+        self.key_fields = key_fields(version, service)
         self._client = client
         self._pool = pool
         self._with_port = version.destination_has_port
@@ -278,7 +285,6 @@ class SharedCache:
         self._clock = clock
         self._emit = emit
         self._seconds = seconds
-        self._service = service
         self._failed_at: float | None = None
         self._disabled = False
 
@@ -340,7 +346,7 @@ class SharedCache:
             return self._lent(found, key)
         except (PropertiesError, OSError) as error:
             found.connection.close()
-            self._emit(ServiceConfused(self._service, str(error)))
+            self._emit(ServiceConfused(self._client.path, str(error)))
             return None
 
     def _lent(self, found: Found, key: DestinationKey | EndpointKey) -> Lent:

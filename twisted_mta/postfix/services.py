@@ -101,10 +101,11 @@ class PrivateServices:
         client = self._persistent(Service(path, Greeting.REWRITE), min(REWRITE_SECONDS, settings.ipc_timeout))
         return RewriteService(path, client, self._reactor, self._emit)
 
-    def shared_cache(self, adopt: Adopt) -> SharedCache:
+    def shared_cache(self, name: str, adopt: Adopt) -> SharedCache:
         """scache(8), for idle sessions that are shared with smtp(8).
 
         Args:
+            name: of the service in master.cf that they are shared with.
             adopt: makes sessions of connections that others have left.
 
         Raises:
@@ -114,14 +115,14 @@ class PrivateServices:
         service = Service(f"private/{settings.connection_cache_service_name}", Greeting.CONNECTION_CACHE)
         client = self._persistent(service, settings.connection_cache_protocol_timeout, DescriptorLink)
         return SharedCache(
-            ScacheClient(client),
+            ScacheClient(client, service.path),
             SessionPool(self._reactor, PoolLimits.from_settings(settings)),
             self._version,
             adopt,
             self._reactor,
             self._emit,
             seconds=settings.smtp_connection_cache_time_limit,
-            service=service.path,
+            service=name,
         )
 
     def best_mx_transport(self) -> PrivateTransport | None:
