@@ -9,6 +9,7 @@ from twisted_mta.config.settings import load_settings
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.session_cache import (
     LONGEST_SESSION,
+    MOST_OCTETS,
     KeptSession,
     SessionCache,
     SessionKey,
@@ -57,6 +58,18 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual([number for number in range(1, 5) if self.cache.find(key(number))], [1, 3, 4])
         self.cache.keep(key(5), KeptSession(bytes(LONGEST_SESSION + 1), VERDICT, 0))
         self.assertIsNone(self.cache.find(key(5)))
+
+    def test_large_sessions(self) -> None:
+        """Large sessions make room sooner: together they never take more than the limit, however often they are replaced."""
+        cache = SessionCache(3600, self.clock)
+        fit = MOST_OCTETS // LONGEST_SESSION
+        for number in range(2 * fit):
+            for _ in range(2):
+                cache.keep(key(number), KeptSession(bytes(LONGEST_SESSION), VERDICT, 0))
+        self.assertEqual(len(cache), fit)
+        cache.forget(key(2 * fit - 1))
+        cache.keep(key(0), KeptSession(bytes(LONGEST_SESSION), VERDICT, 0))
+        self.assertEqual(len(cache), fit)
 
     def test_forget(self) -> None:
         """A session can be forgotten, also twice."""

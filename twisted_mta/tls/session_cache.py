@@ -24,6 +24,9 @@ from twisted_mta.tls.verification import Verdict
 MOST_SESSIONS = 2000
 """So many are kept, of one to two KiB each; then the one that was used longest ago goes."""
 
+MOST_OCTETS = 8 * 1024 * 1024
+"""So large they are together; a server can make its own as large as it likes, and as many as it has names."""
+
 SHORTEST_SECONDS = 120
 """A shorter life than that is made as long; tlsmgr(8) could not keep up with less."""
 
@@ -86,6 +89,7 @@ class SessionCache:
         self.lifetime_seconds = lifetime_seconds
         self._clock = clock
         self._limit = limit
+        self._octets = 0
         self._kept: OrderedDict[SessionKey, KeptSession] = OrderedDict()
 
     @classmethod
@@ -110,7 +114,7 @@ class SessionCache:
         if kept is None:
             return None
         if kept.judged_at + self.lifetime_seconds <= self.now:
-            del self._kept[key]
+            self.forget(key)
             return None
         self._kept.move_to_end(key)
         return kept
@@ -119,14 +123,18 @@ class SessionCache:
         """Keep a session instead of the one with the same key."""
         if len(session.der) > LONGEST_SESSION:
             return
+        self.forget(key)
         self._kept[key] = session
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+        self._octets += len(session.der)
+        while len(self._kept) > self._limit or self._octets > MOST_OCTETS:
+            _, oldest = self._kept.popitem(last=False)
+            self._octets -= len(oldest.der)
 
     def forget(self, key: SessionKey) -> None:
         """Keep the session with this key no longer, if there is one."""
-        self._kept.pop(key, None)
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._octets -= len(kept.der)
 
 
 _SESSION_ID = 3  # its place among the elements of a session
