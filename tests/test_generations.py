@@ -6,22 +6,27 @@ from pathlib import Path
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.threadpool import ThreadPool
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kit.messages import make_request
 from tests.kit.queue_file import QueueFileBuilder
 from twisted_mta.config.errors import ConfigError
+from twisted_mta.delivery.cache import SessionPool
 from twisted_mta.delivery.deliver import DeliveryAgent
 from twisted_mta.delivery.refusal import RefusingAgent
 from twisted_mta.generations import FileStamp, Generation, GenerationLoader
 from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Event
+from twisted_mta.model.tls_events import TlsFileChanged
 from twisted_mta.options import Options
 from twisted_mta.postfix.queue_file import QueueLayout
+from twisted_mta.postfix.scache import SharedCache
 from twisted_mta.postfix.services import PrivateServices
 from twisted_mta.postfix.work import QueueFiles
 from twisted_mta.tables.opening import TableContext
 from twisted_mta.tables.table_set import TableSet
+from twisted_mta.tls.openssl_conf import OpensslConfiguration
 
 POSTCONF = """#!/bin/sh
 echo 3.7.11
@@ -172,6 +177,28 @@ class GenerationTests(SynchronousTestCase):
         self.write("smtp_helo_name = new.example")
         self.assertTrue(generation.changed(loader.stamp(), self.events.append))
 
+    def test_notices_renewed_certificates(self) -> None:
+        """A renewed certificate makes a generation old, and is told."""
+        authorities = self.directory / "authorities.pem"
+        authorities.write_text("former")
+        self.write(f"smtp_tls_CAfile = {authorities}")
+        loader = self.loader()
+        generation = loader.load(master_cf=True)
+        self.assertFalse(generation.changed(loader.stamp(), self.events.append))
+        authorities.write_text("renewed")
+        self.assertTrue(generation.changed(loader.stamp(), self.events.append))
+        self.assertEqual(self.events[-1], TlsFileChanged(str(authorities)))
+
+    def test_openssl_configuration(self) -> None:
+        """How OpenSSL is to be loaded is known before all else; with a main.cf that is not there, as usual."""
+        self.write("tls_config_file = none", "smtp_helo_timeout = nonsense")
+        self.assertEqual(self.loader().openssl_configuration(), OpensslConfiguration("none"))
+        self.assertEqual(
+            self.loader("-o", "tls_config_name=x").openssl_configuration(), OpensslConfiguration("none", "x")
+        )
+        (self.directory / "main.cf").unlink()
+        self.assertEqual(self.loader().openssl_configuration(), OpensslConfiguration())
+
     def test_accounts(self) -> None:
         """Accounts of OAuth2 belong to a configuration that logs in: changes are noticed, and faults told."""
         folder = self.directory / "smtpdeliver-oauth2"
@@ -193,6 +220,42 @@ class GenerationTests(SynchronousTestCase):
         """A file that is not there differs from any that is."""
         self.assertEqual(FileStamp.of(self.directory / "nothing"), FileStamp())
         self.assertNotEqual(FileStamp.of(self.table), FileStamp())
+
+    def test_connection_cache(self) -> None:
+        """Sessions are kept in the process, or shared as the command line says; or not at all."""
+        for words, kind, service in (
+            ((), SessionPool, ""),
+            (("--connection-cache", "process"), SessionPool, ""),
+            (("--connection-cache", "scache"), SharedCache, "agent"),
+            (("--connection-cache", "scache:smtp"), SharedCache, "smtp"),
+        ):
+            generation = self.loader(*words).load(master_cf=True)
+            assert isinstance(generation.agent, DeliveryAgent)
+            reuse = generation.agent.parts.reuse
+            assert reuse is not None
+            self.assertIsInstance(reuse.cache, kind)
+            self.assertEqual((reuse.keys.service, reuse.keys.fields.service), ("agent", service))
+            self.assertEqual(generation.agent.parts.sessions.make_room, reuse.cache.shed)
+        self.write("smtp_connection_cache_on_demand = no")
+        generation = self.loader().load(master_cf=True)
+        assert isinstance(generation.agent, DeliveryAgent)
+        self.assertIsNone(generation.agent.parts.reuse)
+        generation.make_room()
+        generation.retire()
+        for word in ("proces", "process:x", "scache:", ""):
+            self.assertRaises(UsageError, self.loader, "--connection-cache", word)
+
+    def test_no_sessions_are_kept_any_more(self) -> None:
+        """An old generation keeps no sessions; neither does one of a service that stops."""
+        for end in (Generation.retire, Generation.keep_no_sessions):
+            generation = self.loader().load(master_cf=True)
+            assert isinstance(generation.agent, DeliveryAgent)
+            reuse = generation.agent.parts.reuse
+            assert reuse is not None
+            generation.make_room()
+            self.assertTrue(reuse.cache.accepts)
+            end(generation)
+            self.assertFalse(reuse.cache.accepts)
 
     def test_retired_with_its_last_request(self) -> None:
         """The tables of an old generation stay open until its last request is done."""

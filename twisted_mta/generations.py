@@ -29,6 +29,7 @@ from twisted_mta.ipc.attributes import IpcError
 from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Emit, TableChanged
 from twisted_mta.model.request import DeliveryRequest
+from twisted_mta.model.tls_events import TlsFileChanged
 from twisted_mta.oauth.accounts import Accounts
 from twisted_mta.oauth.provider import TokenProvider
 from twisted_mta.observe.maillog import LogStyle
@@ -138,15 +139,16 @@ class Generation:
         return work
 
     def changed(self, stamp: FileStamp, emit: Emit) -> bool:
-        """Whether a file is not what this was made from any more: main.cf (its stamp is `stamp` now), an account, or a table.
+        """Whether a file is not what this was made from any more.
 
-        A table is told.
+        That may be main.cf (its stamp is `stamp` now), an account, a table or a certificate; these two are told.
         """
-        table = self._tables.changed()
-        if table:
+        if table := self._tables.changed():
             emit(TableChanged(table))
+        if file := self._tls_files.changed():
+            emit(TlsFileChanged(file))
         accounts_changed = self._accounts is not None and self._accounts.changed()
-        return bool(table) or accounts_changed or stamp != self._stamp
+        return bool(table or file) or accounts_changed or stamp != self._stamp
 
     def retire(self) -> None:
         """Take no more requests; the tables are closed when the last one is done."""
