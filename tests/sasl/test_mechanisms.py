@@ -1,7 +1,10 @@
 """The table of mechanisms, and the plug-ins made of it."""
 
 import importlib.util
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +13,7 @@ from zope.interface.verify import verifyObject
 from tests.sasl.logins import login
 from twisted_mta.interfaces import ISASLMechanism, ISASLMechanismFactory
 from twisted_mta.model.login import ChannelBinding
+from twisted_mta.sasl.choice import Mechanisms
 from twisted_mta.sasl.mechanisms import BUILT_IN
 
 BY_NAME = {row.name: row for row in BUILT_IN}
@@ -79,6 +83,23 @@ class RowTests(SynchronousTestCase):
 
 class PluginTests(SynchronousTestCase):
     """What twisted.plugin finds."""
+
+    def test_documented_plugin(self) -> None:
+        """The plug-in that docs/howto/sasl.md shows is one, and works."""
+        page = (Path(__file__).resolve().parents[2] / "docs/howto/sasl.md").read_text("utf-8")
+        code = page.partition("```python\n")[2].partition("```")[0]
+        module = ModuleType("documented")
+        # Dataclasses look their module up.
+        sys.modules[module.__name__] = module
+        self.addCleanup(sys.modules.pop, module.__name__)
+        exec(compile(code, "docs/howto/sasl.md", "exec"), module.__dict__)
+        ours = module.__dict__["ours"]
+        verifyObject(ISASLMechanismFactory, ours)
+        self.assertTrue(IPlugin.providedBy(ours))
+        choice = Mechanisms([*BUILT_IN, ours]).choose(["PLAIN", "X-OURS"], frozenset({"noplaintext"}), login())
+        self.assertIs(choice.factory, ours)
+        made = ours.make(login())
+        self.assertEqual([made.start(), made.step(b"abc")], [b"user", b"cba"])
 
     def test_plugins(self) -> None:
         """Every row is a plug-in, and as good as the row."""
