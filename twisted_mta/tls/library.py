@@ -161,7 +161,7 @@ class Connection(SSL.Connection):
         # pyOpenSSL's `recv` makes a buffer each time, and an exception of nothing.
         length = lib.SSL_read(self._ssl, _BUFFER, _BUFFER_OCTETS)
         if length > 0:
-            return ffi.buffer(_BUFFER, length)[:]
+            return bytes(ffi.buffer(_BUFFER, length))
         if not is_only_waiting(self, length):
             self._raise_ssl_error(self._ssl, length)
         return b""
