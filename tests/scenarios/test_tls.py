@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.kit.pki import HOST, shared_pki
-from tests.kit.script import Close, Raw, Script
+from tests.kit.script import Close, Raw, Reset, Script
 from tests.kit.server_tls import server_context
 from tests.kit.smtp_server import ScriptedServer
 from tests.scenarios.world import ON_THE_WIRE, SETTINGS, WorldTestCase, reactor
@@ -166,6 +166,35 @@ class FailureTests(TlsTestCase):
         self.assertIn("4Abc12: Cannot start TLS: handshake failure", self.log)
         self.assertEqual(await self.send("encrypt", waited=1000), failed)
 
+    async def test_never_falls_back(self) -> None:
+        """Above level may no mail is ever sent in the clear, whatever fails, and however long it has waited."""
+        demands = {
+            "encrypt": {},
+            "fingerprint": {"smtp_tls_fingerprint_cert_match": shared_pki()["valid"].fingerprint()},
+            "verify": {"smtp_tls_CAfile": self.authorities()},
+            "secure": {"smtp_tls_CAfile": self.authorities(), "smtp_tls_secure_cert_match": "hostname"},
+        }
+        for rules in (
+            ("STARTTLS", Close("220 2.0.0 go ahead")),
+            ("STARTTLS", Reset()),
+            ("STARTTLS", Raw(b"220 2.0.0 go ahead\r\n\x15\x03\x03\x00\x02\x02\x28")),
+            ("STARTTLS", Raw(b"220 2.0.0 go ahead\r\n"), Close()),
+            ("EHLO", None, Close(), None, Close()),
+            ("MAIL", Close()),
+            ("DATA", Reset()),
+        ):
+            await self.start(rules)
+            for level, settings in demands.items():
+                short = {"smtp_starttls_timeout": "1s"}
+                fate, _, reason = await self.send(level, {**settings, **short}, waited=100_000)
+                self.assertIs(fate, Fate.DEFERRED, (level, rules, reason))
+            for session in self.server.sessions:
+                if session.handshake is None:
+                    self.assertFalse(
+                        [said for said in session.commands if re.match("MAIL|RCPT|DATA|AUTH", said)], rules
+                    )
+            self.assertLessEqual(len(self.server.sessions), len(demands), rules)
+
     async def test_next_host(self) -> None:
         """The next host is tried with TLS again."""
         await self.start(("STARTTLS", Close("220 2.0.0 go ahead")))
@@ -216,6 +245,63 @@ class FailureTests(TlsTestCase):
             await self.send("encrypt", missing),
             (Fate.DEFERRED, "4.7.5", "TLS is required, but our TLS engine is unavailable"),
         )
+
+
+class ForgettingTests(TlsTestCase):
+    """What was said in the clear does not count inside TLS."""
+
+    async def told(self, before: str, inside: str) -> tuple[Fate, str, list[str]]:
+        """Deliver where EHLO offers other things inside TLS: the fate, its reason, and what was said there."""
+        offers = (
+            "\n".join([f"250-{HOST}", *(f"250-{word}" for word in offer.split("|")), "250 HELP"])
+            for offer in (before, inside)
+        )
+        await self.start(("EHLO", *offers))
+        login = {
+            "smtp_sasl_auth_enable": "yes",
+            "smtp_sasl_password_maps": "static:someone:secret",
+            "smtp_sasl_security_options": "noanonymous",
+        }
+        fate, _, reason = await self.send("encrypt", login)
+        commands = self.server.sessions[0].commands
+        self.assertEqual(commands[:2], ["EHLO client.example", "STARTTLS"])
+        return fate, reason, commands[2:]
+
+    async def test_keywords(self) -> None:
+        """Offers of before are not used: no SIZE, no DSN, no 8BITMIME, and no login where AUTH is not offered inside."""
+        fate, reason, said = await self.told("STARTTLS|SIZE 10|DSN|8BITMIME|SMTPUTF8|PIPELINING|AUTH PLAIN", "ETRN")
+        self.assertEqual(fate, Fate.SENT, reason)
+        self.assertRegex(said[1], r"\AMAIL FROM:<[^ ]*>\Z")
+        self.assertFalse([command for command in said if command.startswith("AUTH")])
+
+    async def test_login(self) -> None:
+        """A password is said inside TLS alone, by a mechanism that is offered there."""
+        _, _, said = await self.told("STARTTLS|AUTH LOGIN CRAM-MD5", "AUTH PLAIN")
+        self.assertTrue(said[1].startswith("AUTH PLAIN "), said)
+
+    async def test_size(self) -> None:
+        """The size that is told inside counts."""
+        fate, reason, _ = await self.told("STARTTLS|SIZE 100000000", "SIZE 10")
+        self.assertEqual(fate, Fate.BOUNCED)
+        self.assertIn("exceeds size limit 10", reason)
+
+    async def test_starttls_again(self) -> None:
+        """STARTTLS is not said twice, whatever is offered inside."""
+        fate, _, said = await self.told("STARTTLS", "STARTTLS")
+        self.assertEqual(fate, Fate.SENT)
+        self.assertNotIn("STARTTLS", said)
+
+    async def test_filter(self) -> None:
+        """Lines behind the reply to STARTTLS are found, too, where replies go through a filter."""
+        table = Path(self.mktemp()).absolute()
+        table.write_text("/^250 x/ 250 y\n")
+        for behind in (b"250 injected\r\n", b"250-inj", b"junk\r\n"):
+            await self.start(("STARTTLS", Raw(b"220 2.0.0 go ahead\r\n" + behind)))
+            self.assertEqual(
+                await self.send("may", {"smtp_reply_filter": f"regexp:{table}"}, waited=1000),
+                (Fate.DEFERRED, "4.7.0", "unexpected server message"),
+            )
+            self.assertEqual(self.handshakes(), [False])
 
 
 class CommandTests(TlsTestCase):

@@ -62,7 +62,7 @@ OTHER_POLICIES: dict[str, list[tuple[TlsPolicy, dict[str, Any]]]] = {
 HARMLESS = {"connection_reuse"}
 """It says what becomes of the connection, not of the session."""
 
-OTHER_PEERS = (
+OTHER_PEERS: tuple[dict[str, Any], ...] = (
     {"host": "mx2.dest.example"},
     {"address": "192.0.2.2"},
     {"relay": PEER.relay.replace(":25", ":587")},
