@@ -143,7 +143,7 @@ class AssociationUnusable(Event):
 
 @dataclass(frozen=True, slots=True)
 class AllAssociationsUnusable(Event):
-    """No TLSA record, or no fingerprint, is left; `what` names them and says what follows."""
+    """No TLSA record, fingerprint or trust anchor is left; `what` names them and says what follows."""
 
     server: str
     what: str

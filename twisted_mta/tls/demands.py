@@ -75,8 +75,10 @@ def demands_of(policy: TlsPolicy, peer: Peer, rules: VerificationRules, emit: Em
 def _by_name(policy: TlsPolicy, peer: Peer, server: str, rules: VerificationRules, emit: Emit) -> Demands:
     references = _references(names_meant(policy.matches, peer.host, policy.nexthop), server, rules, emit)
     anchors = _usable(policy.trust_anchors, server, rules, emit)
-    must_fail = not references or bool(policy.trust_anchors and not anchors)
-    return Demands(policy.level, server, anchors, references, must_fail=must_fail, tells_why=True)
+    none_left = bool(policy.trust_anchors) and not anchors
+    if none_left:
+        emit(AllAssociationsUnusable(server, "trust anchors unusable"))
+    return Demands(policy.level, server, anchors, references, must_fail=none_left or not references, tells_why=True)
 
 
 def _by_records(policy: TlsPolicy, server: str, rules: VerificationRules, emit: Emit) -> Demands:
