@@ -12,10 +12,11 @@ unset PYTHONPATH PYTHONHOME
 # ip(8) for a private network.
 debian_packages=(
     python3-venv iproute2 dovecot-lmtpd libgsasl18 libsasl2-modules sasl2-bin unbound
+    krb5-admin-server krb5-kdc krb5-user libsasl2-modules-gssapi-mit
     postfix postfix-cdb postfix-ldap postfix-lmdb postfix-mysql postfix-pcre postfix-pgsql postfix-sqlite
     mariadb-server memcached postgresql slapd
-    # What the libraries of some lookup tables are compiled with.
-    gcc libc6-dev libdb5.3-dev libldap-dev libsasl2-dev python3-dev
+    # What the libraries of some lookup tables, and of GSSAPI, are compiled with.
+    gcc libc6-dev libdb5.3-dev libkrb5-dev libldap-dev libsasl2-dev python3-dev
 )
 
 # What the tests deliver to, but cannot be installed beside Postfix: unpacked into $work/servers, with their libraries.

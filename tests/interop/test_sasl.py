@@ -1,6 +1,7 @@
-"""Logins at a Postfix that asks Cyrus SASL or Dovecot about them."""
+"""Logins at a Postfix that asks Cyrus SASL, Dovecot or Kerberos about them."""
 
 import base64
+import importlib.util
 import os
 import pwd
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from twisted.internet import reactor
 
 from tests.interop.case import InteropCase, message, needs_own_service
+from tests.kit import namespace
 from tests.kit.postfix import MASTER_CF, Postfix
 from tests.kit.processes import kill_group
 
@@ -22,6 +24,10 @@ PASSWORD = "p\u00e4ss:w,=rd \u20ac"
 
 SASLPASSWD = shutil.which("saslpasswd2", path=f"/usr/sbin:{os.defpath}")
 DOVECOT = shutil.which("dovecot", path=f"/usr/sbin:{os.defpath}")
+
+KDC = shutil.which("krb5kdc", path=f"/usr/sbin:{os.defpath}")
+KERBEROS_PLUGIN = next(Path("/usr/lib").glob("*/sasl2/libgssapiv2.so"), Path("/nonexistent"))
+GSSAPI_PASSWORD = "ticket-please"
 
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")
 
@@ -56,6 +62,32 @@ service auth {{
   unix_listener {folder}/auth {{
     mode = 0666
   }}
+}}
+"""
+
+
+KERBEROS = """\
+[libdefaults]
+default_realm = EXAMPLE.TEST
+dns_lookup_kdc = false
+dns_canonicalize_hostname = false
+rdns = false
+default_keytab_name = FILE:{folder}/keytab
+default_ccache_name = FILE:{folder}/ccache
+[realms]
+EXAMPLE.TEST = {{
+  kdc = 127.0.0.1:8888
+}}
+"""
+
+KDC_CONF = """\
+[kdcdefaults]
+kdc_listen = 127.0.0.1:8888
+kdc_tcp_listen = 127.0.0.1:8888
+[realms]
+EXAMPLE.TEST = {{
+  database_name = {folder}/principal
+  key_stash_file = {folder}/stash
 }}
 """
 
@@ -146,8 +178,8 @@ class SaslCase(InteropCase):
         self.assertNotIn(PASSWORD[:4], told)
 
 
-class CyrusTests(SaslCase):
-    """Postfix with Cyrus SASL, which has passwords in a database of its own."""
+class CyrusCase(SaslCase):
+    """A Postfix with Cyrus SASL."""
 
     if not SaslCase.skip and not SASLPASSWD:
         skip = "needs saslpasswd2 (Debian package sasl2-bin)"
@@ -166,6 +198,10 @@ class CyrusTests(SaslCase):
         (folder / "smtpd.conf").write_text(CYRUS.format(database=database, mechanisms=mechanisms))
         # Debian's Postfix looks for it in the folder sasl of its configuration directory, others where main.cf says.
         return {"smtpd_sasl_type": "cyrus", "cyrus_sasl_config_path": str(folder)}
+
+
+class CyrusTests(CyrusCase):
+    """Postfix with Cyrus SASL, which has passwords in a database of its own."""
 
     async def test_mechanisms(self) -> None:
         """Every mechanism that Debian's Cyrus SASL has, with a right password and with a wrong one."""
@@ -245,3 +281,55 @@ class DovecotTests(SaslCase):
         """Every mechanism that it can check a password for, with a right one and with a wrong one."""
         await self.begin_with_server(await self.dovecot())
         await self.all_mechanisms()
+
+
+class GssapiTests(CyrusCase):
+    """Postfix with Cyrus SASL, and a Kerberos realm."""
+
+    if not CyrusCase.skip and not (KDC and KERBEROS_PLUGIN.exists() and importlib.util.find_spec("gssapi")):
+        skip = (
+            "needs python-gssapi, and Debian's krb5-kdc, krb5-admin-server, krb5-user and libsasl2-modules-gssapi-mit"
+        )
+
+    def realm(self) -> None:
+        """Start a realm with one user, who has a ticket, and one server."""
+        folder = self.directory / "kerberos"
+        folder.mkdir()
+        namespace.show(Path("/etc/krb5.conf"), KERBEROS.format(folder=folder))
+        self.addCleanup(subprocess.run, ["umount", "/etc/krb5.conf"], check=True)
+        environment = {"PATH": f"/usr/sbin:{os.defpath}", "KRB5_KDC_PROFILE": str(folder / "kdc.conf")}
+        (folder / "kdc.conf").write_text(KDC_CONF.format(folder=folder))
+
+        def run(*command: str, stdin: str = "") -> None:
+            subprocess.run(command, env=environment, input=stdin, text=True, check=True, capture_output=True)
+
+        run("kdb5_util", "create", "-s", "-P", "master")
+        for command in (
+            f"addprinc -pw {GSSAPI_PASSWORD} {USER}",
+            f"addprinc -randkey smtp/{HOST}",
+            f"ktadd -k {folder}/keytab smtp/{HOST}",
+        ):
+            run("kadmin.local", "-q", command)
+        assert KDC is not None
+        process = subprocess.Popen([KDC, "-n"], env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+
+        def stop() -> None:
+            kill_group(process.pid)
+            process.wait()
+
+        self.addCleanup(stop)
+        self.ticket = lambda: run("kinit", USER, stdin=f"{GSSAPI_PASSWORD}\n")
+
+    async def test_ticket(self) -> None:
+        """Without a ticket the mail waits; with one, it goes out without any password."""
+        needs_own_service()
+        self.realm()
+        await self.begin_with_server(self.cyrus("GSSAPI PLAIN"))
+        self.assertIn("generic failure", await self.send())
+        self.assertEqual(len(self.postfix.log("warning: SASL authentication failure: GSSAPI: ")), 1)
+        self.ticket()
+        owner = pwd.getpwnam("postfix")
+        for name in ("ccache", "keytab"):
+            os.chown(self.directory / "kerberos" / name, owner.pw_uid, owner.pw_gid)
+        self.assertIn("status=sent", await self.send())
+        self.assertEqual(self.logins()[-1], f"GSSAPI, sasl_username={USER}@{HOST}")
