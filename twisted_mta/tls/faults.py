@@ -9,6 +9,7 @@ Sources: the "certificate verification failed" lines of smtp(8); X509_STORE_CTX_
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from OpenSSL import crypto
 
@@ -77,7 +78,10 @@ class CallbackEvent:
     certificate: crypto.X509 | None = None
 
 
-def worst_of(faults: Iterable[Fault]) -> Fault | None:
+AnyFault = TypeVar("AnyFault", Fault, CallbackEvent)
+
+
+def worst_of(faults: Iterable[AnyFault]) -> AnyFault | None:
     """The fault that counts: the one nearest to the server, of several there the first that was found."""
     return min(faults, key=lambda fault: fault.depth, default=None)
 

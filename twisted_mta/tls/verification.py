@@ -101,7 +101,7 @@ def judge(
         else None
     )
     if fault is not None and demands.tells_why:
-        emit(told(fault, demands.server))
+        emit(told(Fault(fault.depth, fault.error, _issuer(fault.certificate)), demands.server))
     if matched and tells_certificate:
         _tell_match(demands, finding, emit)
     if whose is not None:
@@ -143,7 +143,7 @@ class _Finding:
     forced: bool = False
 
     @property
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[CallbackEvent]:
         """In the order in which OpenSSL finds them."""
         if self.forced:
             yield _FORCED
@@ -152,10 +152,10 @@ class _Finding:
         else:
             for event in self.events:
                 if not event.ok:
-                    yield Fault(event.depth, event.error, _issuer(event.certificate))
+                    yield event
 
 
-_FORCED = Fault(0, Code.UNSPECIFIED)
+_FORCED = CallbackEvent(0, Code.UNSPECIFIED, ok=False)
 _ANY_NAME = Match(names=True, address=True)
 
 
