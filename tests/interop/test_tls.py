@@ -63,9 +63,16 @@ class TlsCase(InteropCase):
 
     async def send(self, body: str = "text\n") -> str:
         """Send a message; the line that tells what became of it."""
+
+        def told() -> list[str]:
+            return self.postfix.log("to=<one@dest.example>", "status=")
+
+        before = len(told())
         await self.postfix.submit(SENDER, ["one@dest.example"], message(body=body))
         await self.postfix.settle()
-        return str(self.postfix.log("to=<one@dest.example>", "status=")[-1])
+        # postlogd(8) may be behind the queue manager.
+        await self.postfix.wait_for(lambda: len(told()) > before, "nothing is told of the message")
+        return told()[-1]
 
 
 class PostfixServerTests(TlsCase):

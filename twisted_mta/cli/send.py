@@ -23,6 +23,8 @@ from twisted_mta.model.request import DeliveryRequest, MessageStats, Recipient
 from twisted_mta.model.result import FinalStatus
 from twisted_mta.oauth.provider import TokenProvider
 from twisted_mta.observe.maillog import LogStyle, line_of
+from twisted_mta.tls.openssl_conf import OpensslConfiguration
+from twisted_mta.tls.openssl_start import start_again_if_needed
 
 EX_USAGE, EX_CONFIG = 64, 78
 
@@ -63,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.nexthop and (bad := [name for name in arguments.recipients if not domain_of(name)]):
         print(f'smtpdeliver: recipient "{bad[0]}" has no domain, and no --nexthop is given', file=sys.stderr)
         return EX_USAGE
+    # Before stdin is read: it is still there after another start.
+    start_again_if_needed(OpensslConfiguration.from_settings(settings))
     content = BytesContent(sys.stdin.buffer.read())
     reporter = TerminalReporter(print, arguments.json)
     emit = _log_to_stderr if arguments.verbose else _ignore

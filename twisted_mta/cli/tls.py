@@ -37,6 +37,8 @@ from twisted_mta.routing.router import Route
 from twisted_mta.session.session import Session, TlsFailedError
 from twisted_mta.smtp.actions import ConnectionBrokenError
 from twisted_mta.smtp.greeting import Occasion
+from twisted_mta.tls.openssl_conf import OpensslConfiguration
+from twisted_mta.tls.openssl_start import start_again_if_needed
 from twisted_mta.tls.policies import TlsPolicyError
 from twisted_mta.tls.policy import NO_TLS, TlsPolicy
 from twisted_mta.tls.state import TlsState
@@ -114,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         complain(str(error))
         return os.EX_CONFIG
+    start_again_if_needed(OpensslConfiguration.from_settings(settings))
     try:
         servers = [name_server(text) for text in arguments.nameserver]
     except ValueError as error:

@@ -65,6 +65,7 @@ OP_ALL: int = getattr(lib, "SSL_OP_ALL", 0x80000850)
 # ---- errors ----
 
 _SYSTEM = 0x80000000
+_SYSTEM_LIB, _BIO_LIB = 2, 32  # ERR_R_SYS_LIB and ERR_R_BIO_LIB, without what they share
 _ALERTS = range(1000, 1256)
 
 
@@ -116,6 +117,9 @@ def _described(number: int, path: str) -> LibraryError:
             if words.startswith(new):
                 words = "sslv3 alert " + words.removeprefix(new)
         return number, library, words, f"SSL alert number {reason - _ALERTS.start}"
+    if library == "x509 certificate routines" and words == "BIO lib":
+        # OpenSSL 4 names another of its parts where a file cannot be opened; those who watch logs know the old one.
+        return number - _BIO_LIB + _SYSTEM_LIB, library, "system lib", ""
     return number, library, words, ""
 
 
