@@ -28,7 +28,8 @@ from twisted_mta.sasl.conversation import Conversation
 from twisted_mta.sasl.credentials import CredentialTables
 from twisted_mta.sasl.mechanisms import BUILT_IN
 from twisted_mta.sasl.plain import plain
-from twisted_mta.session.login import IN_THE_CLEAR, Channel, Helpers, LoginRules, Outcome, SecurityOptions
+from twisted_mta.session.channel import IN_THE_CLEAR, Channel, SecurityOptions
+from twisted_mta.session.login import Helpers, LoginRules, Outcome
 from twisted_mta.session.overhearing import DetailedLog, Ear
 from twisted_mta.session.session import Session
 from twisted_mta.session.transcript import Transcript

@@ -8,7 +8,7 @@ The rules, in order:
    credentials can be used with; there is no second one.
 
 Flow: assembly.py makes the rules of a configuration; session/session.py has each connection logged in by them.
-Sources: postconf(5) smtp_sasl_*, send_cyrus_sasl_authzid; SASL_README; RFC 4954; RFC 9266 section 3 (channel bindings).
+Sources: postconf(5) smtp_sasl_*, send_cyrus_sasl_authzid; SASL_README; RFC 4954.
 """
 
 import enum
@@ -21,14 +21,14 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.interfaces import ISASLMechanism, ISASLMechanismFactory, ITokenProvider, SaslError, TableError
 from twisted_mta.model.events import Emit
-from twisted_mta.model.login import ChannelBinding, Login, Secret
+from twisted_mta.model.login import Login, Secret
 from twisted_mta.model.sasl_events import MechanismsPassedOver, PasswordLookupFailed, SaslTrouble
 from twisted_mta.sasl.choice import Mechanisms
 from twisted_mta.sasl.conversation import NO_MECHANISM
 from twisted_mta.sasl.credentials import Credentials, CredentialTables
 from twisted_mta.sasl.oauth_account import account_of
 from twisted_mta.sasl.offer import Filter, Offer, read_offer
-from twisted_mta.sasl.security import parse_security_options
+from twisted_mta.session.channel import Channel, SecurityOptions
 from twisted_mta.session.refusal_memory import RefusalMemory
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, Dialog
@@ -47,15 +47,12 @@ from twisted_mta.tables.address_lookup import address_search
 from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import InThread
 from twisted_mta.tables.table_set import TableSet
-from twisted_mta.tls.state import TlsState
 
 T = TypeVar("T")
 
 _NOT_WORTHY = "SASL authentication failure: No worthy mechs found"
 _UNSPEAKABLE = "a line break or null character in the credentials"
 _NO_TOKENS = "OAuth2 accounts cannot be used here"
-_BINDINGS = {"TLSv1.3": ("tls-exporter", "tls-server-end-point")}
-_OLDER_BINDINGS = ("tls-unique", "tls-server-end-point")
 _CERTIFICATES = ("smtp_tls_chain_files", "smtp_tls_cert_file", "smtp_tls_dcert_file", "smtp_tls_eccert_file")
 
 
@@ -72,76 +69,6 @@ class Perform(Protocol):
 
     def __call__(self, dialog: Dialog[T]) -> Awaitable[T]:
         """Perform it to its end; raises ConnectionBrokenError."""
-
-
-def _no_binding(kind: str) -> bytes | None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """How safe the connection is.
-
-    Attributes:
-        tls: what came of TLS; None: the connection is in the clear.
-        binding: gives the channel binding of a kind, None if there is none of it.
-    """
-
-    tls: TlsState | None = None
-    binding: Callable[[str], bytes | None] = _no_binding
-
-    def channel_binding(self) -> ChannelBinding | None:
-        """The best binding there is."""
-        if self.tls is None:
-            return None
-        for kind in _BINDINGS.get(self.tls.protocol, _OLDER_BINDINGS):
-            data = self.binding(kind)
-            if data is not None:
-                return ChannelBinding(kind, data)
-        return None
-
-
-IN_THE_CLEAR = Channel()
-"""A connection without TLS."""
-
-
-@dataclass(frozen=True, slots=True)
-class SecurityOptions:
-    """What mechanisms must protect from: words of smtp_sasl_security_options.
-
-    Attributes:
-        in_the_clear: without TLS.
-        encrypted: with TLS.
-        verified: with TLS and a server that has proved who it is.
-    """
-
-    in_the_clear: frozenset[str]
-    encrypted: frozenset[str]
-    verified: frozenset[str]
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "SecurityOptions":
-        """Read the three parameters.
-
-        Raises:
-            ConfigError: a word in them means nothing.
-        """
-
-        def read(name: str) -> frozenset[str]:
-            parameter = settings.parameter_name(name)
-            return parse_security_options(settings.expanded(parameter) or "", parameter)
-
-        return cls(
-            read("smtp_sasl_security_options"),
-            read("smtp_sasl_tls_security_options"),
-            read("smtp_sasl_tls_verified_security_options"),
-        )
-
-    def on(self, tls: TlsState | None) -> frozenset[str]:
-        """The words for a connection."""
-        if tls is None:
-            return self.in_the_clear
-        return self.verified if tls.matched else self.encrypted
 
 
 @dataclass(frozen=True, slots=True)

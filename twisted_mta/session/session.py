@@ -16,7 +16,8 @@ from twisted_mta.model import events, tls_events
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.request import DeliveryRequest, Recipient
 from twisted_mta.sasl.offer import Offer
-from twisted_mta.session.login import IN_THE_CLEAR, Channel, LoginRules, Outcome
+from twisted_mta.session.channel import IN_THE_CLEAR, Channel
+from twisted_mta.session.login import LoginRules, Outcome
 from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.protocol import DialogProtocol
 from twisted_mta.session.secure_transport import HandshakeFailedError
