@@ -1,8 +1,12 @@
 """Tests of twisted_mta.tables.table_set."""
 
 import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from tests.tables.opened import TablesCase, as_nobody
+from twisted_mta.config.errors import ConfigError
 from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import ADDRESSES, EXACT
 
@@ -59,6 +63,37 @@ class TableSetTests(TablesCase):
         self.assertEqual(self.opened.changed, "")
         os.utime(path, (1, 1))
         self.assertEqual(self.opened.changed, "mydestination")
+
+    def check_mended(self, open_it: Callable[[], object], path: Path) -> None:
+        """What cannot be opened watches a file until that is mended; while it is young, it may be just being written."""
+        for each in path.parent.iterdir():
+            os.utime(each, (1, 1))
+        self.assertRaises(ConfigError, open_it)
+        self.assertEqual((self.opened.changed, self.opened.tables.is_settling()), ("", False))
+        self.opened.write(path.name, "mended\n")
+        self.assertEqual((self.opened.changed, self.opened.tables.is_settling()), (str(path), True))
+        self.opened.tables.close()
+        self.assertEqual(self.opened.changed, "")
+
+    def test_mended_parameters(self) -> None:
+        """The parameters of a database that make no sense."""
+        path = self.opened.write("table.cf", "bogus\n")
+        self.check_mended(partial(self.opened.tables.open, f"sqlite:{path}"), path)
+
+    def test_mended_database(self) -> None:
+        """A database that is not there."""
+        path = self.opened.write("table.cf", "dbpath = data\nquery = select 1\n")
+        self.check_mended(partial(self.opened.tables.open, f"sqlite:{path}"), self.opened.directory / "data")
+
+    def test_mended_list(self) -> None:
+        """A list without sense, also that of a database."""
+        text = "a !\n"
+        path = self.opened.write("list", text)
+        table = self.opened.write("table.cf", f"dbpath = data\nquery = select 1\ndomain = {path}\n")
+        tables = self.opened.tables
+        self.check_mended(partial(tables.match_list, "parameter", [str(path)], MatchKind.STRING), path)
+        path.write_text(text)
+        self.check_mended(partial(tables.open, f"sqlite:{table}"), path)
 
     def test_closed(self) -> None:
         """A set that was closed holds no descriptor any more, and opens tables anew."""

@@ -14,15 +14,19 @@ class ConfigError(Exception):
         parameter: the parameter that is concerned; empty where none is.
         file: the file that is concerned; empty where it is not known.
         line: its first line that is concerned, counted from 1; 0 where it is not known.
+        mended_in: a file whose change may mend it, where the text names that already; empty where there is none.
     """
 
-    def __init__(self, text: str, *, cause: str = "", parameter: str = "", file: str = "", line: int = 0) -> None:
+    def __init__(
+        self, text: str, *, cause: str = "", parameter: str = "", file: str = "", line: int = 0, mended_in: str = ""
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.cause = cause
         self.parameter = parameter
         self.file = file
         self.line = line
+        self.mended_in = mended_in
 
     @property
     def where(self) -> str:

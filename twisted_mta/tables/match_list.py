@@ -171,13 +171,17 @@ class MatchList:
         if problem:
             yield _Item(negated, _nothing, self._unavailable(path, problem))
             return
-        for line in logical_lines(text, path, self._warn):
-            yield from self._read(split_items(line.text), negated=negated, depth=depth)
+        try:
+            for line in logical_lines(text, path, self._warn):
+                yield from self._read(split_items(line.text), negated=negated, depth=depth)
+        except ConfigError as error:
+            error.mended_in = error.mended_in or path
+            raise
 
     def _unavailable(self, path: str, problem: str) -> ILookupTable:
         """What takes the place of a file that cannot be read, as of a table that cannot be opened."""
         if self._open_errors_are_fatal:
-            raise ConfigError(problem, parameter=self._parameter)
+            raise ConfigError(problem, parameter=self._parameter, mended_in=path)
         name = f"non-existent:{path}"
         self._emit(TableProblem(name, problem))
         table = UnavailableTable(name, problem, self._emit, path)

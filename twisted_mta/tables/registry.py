@@ -97,7 +97,7 @@ def open_table(
     except RecursionError:
         reason, path = f"{kind}: tables are nested too deeply", ""
     if context.open_errors_are_fatal:
-        raise ConfigError(reason)
+        raise ConfigError(reason, mended_in=path)
     context.emit(TableProblem(spec, reason))
     return UnavailableTable(spec, reason, context.emit, path)
 

@@ -109,7 +109,7 @@ class SqliteTable(DatabaseTable[SqliteSession]):
         try:
             self._session = SqliteSession(path)
         except sqlite3.Error as error:
-            raise ConfigError(f"{request.table}: Can't open database: {error}") from error
+            raise ConfigError(f"{request.table}: Can't open database: {error}", mended_in=path) from error
         super().__init__(
             request,
             parameters,

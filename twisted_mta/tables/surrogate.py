@@ -5,6 +5,7 @@ Sources: postconf(5) daemon_table_open_error_is_fatal.
 """
 
 import os
+import time
 from typing import NoReturn
 
 from zope.interface import implementer
@@ -13,8 +14,11 @@ from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model.events import Emit, TableUnavailable
 from twisted_mta.tables.constant import ConstantTable
 
+Stamp = tuple[int, ...]
+"""What tells a file from others, and from itself at other times; empty: there is none."""
 
-def file_stamp(path: str) -> tuple[int, ...] | None:
+
+def file_stamp(path: str) -> Stamp | None:
     """What tells a file from others, and from itself at other times.
 
     Returns:
@@ -27,6 +31,14 @@ def file_stamp(path: str) -> tuple[int, ...] | None:
     except (OSError, ValueError):
         return ()
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def file_age_seconds(path: str) -> float:
+    """How long ago a file was changed; endless if there is none, or that cannot be seen."""
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except (OSError, ValueError):
+        return float("inf")
 
 
 @implementer(ILookupTable)

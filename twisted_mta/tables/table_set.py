@@ -4,7 +4,9 @@ Flow: service.py makes one for each generation; whoever has a table parameter op
 Sources: postconf(5); daemons open a table with the same name and use once.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from twisted_mta.config.errors import ConfigError
@@ -13,7 +15,11 @@ from twisted_mta.tables.maps import Maps
 from twisted_mta.tables.match_list import MatchKind, MatchList
 from twisted_mta.tables.opening import ADDRESSES, WRITABLE, TableContext, TableFlags, TableRequest
 from twisted_mta.tables.registry import open_table
+from twisted_mta.tables.surrogate import Stamp, file_age_seconds, file_stamp
 from twisted_mta.tables.writable import open_writable
+
+SETTLING_SECONDS = 1.0
+"""A file that is younger may be just being written: what is wrong with it does not count yet."""
 
 
 class TableSet:
@@ -24,6 +30,7 @@ class TableSet:
         self._tables: dict[tuple[str, TableFlags], ILookupTable] = {}
         self._writable: dict[str, IWritableTable] = {}
         self._lists: dict[str, MatchList] = {}
+        self._refused: dict[str, Stamp | None] = {}
 
     def open(self, spec: str, flags: TableFlags = ADDRESSES) -> ILookupTable:
         """Open a table, or give the one that is already open for the same use.
@@ -37,7 +44,8 @@ class TableSet:
         """
         table = self._tables.get((spec, flags))
         if table is None:
-            table = open_table(spec, self._context, flags=flags, open_member=partial(self.open, flags=flags))
+            with self._watching(spec.partition(":")[2]):
+                table = open_table(spec, self._context, flags=flags, open_member=partial(self.open, flags=flags))
             self._tables[spec, flags] = table
         return table
 
@@ -90,22 +98,27 @@ class TableSet:
         made = self._lists.get(parameter)
         if made is None:
             context = self._context
-            made = self._lists[parameter] = MatchList(
-                parameter,
-                items,
-                kind,
-                self.open,
-                context.emit,
-                parents_match=parents_match,
-                utf8=context.smtputf8,
-                open_errors_are_fatal=context.open_errors_are_fatal,
-            )
+            with self._watching():
+                made = self._lists[parameter] = MatchList(
+                    parameter,
+                    items,
+                    kind,
+                    self.open,
+                    context.emit,
+                    parents_match=parents_match,
+                    utf8=context.smtputf8,
+                    open_errors_are_fatal=context.open_errors_are_fatal,
+                )
         return made
 
     def changed(self) -> str:
         """The name of a table or list that must be opened anew because of what it was made from; empty if there is none."""
         changed = (name for name, has_changed in self._watched() if has_changed())
         return next(changed, "")
+
+    def is_settling(self) -> bool:
+        """Whether a file that could not be used is so young that it may be just being written."""
+        return any(file_age_seconds(path) < SETTLING_SECONDS for path in self._refused)
 
     def close(self) -> None:
         """Close all tables and lists; no lookup may follow."""
@@ -117,6 +130,7 @@ class TableSet:
             writable.close()
         self._lists.clear()
         self._writable.clear()
+        self._refused.clear()
         self._tables.clear()
 
     def _watched(self) -> Iterator[tuple[str, Callable[[], bool]]]:
@@ -125,3 +139,26 @@ class TableSet:
             yield f"{spec}(0,{'|'.join(str(flag.name).lower() for flag in flags)})", table.changed
         for parameter, made in self._lists.items():
             yield parameter, made.changed
+        for path, stamp in self._refused.items():
+            yield path, partial(_differs, path, stamp)
+
+    @contextmanager
+    def _watching(self, name: str = "") -> Iterator[None]:
+        """Watch the files that have made the configuration unusable, or else nobody would notice that they are mended."""
+        folder = self._context.queue_directory
+        named = os.path.join(folder, name) if name.startswith(("/", ".")) else ""
+        # Seen before it is read: whatever happens to it meanwhile is a change.
+        before = file_stamp(named)
+        try:
+            yield
+        except ConfigError as error:
+            if named:
+                self._refused[named] = before
+            for path in (os.path.join(folder, each) for each in (error.file, error.mended_in) if each):
+                self._refused.setdefault(path, file_stamp(path))
+            raise
+
+
+def _differs(path: str, stamp: Stamp | None) -> bool:
+    now = file_stamp(path)
+    return now is not None and now != stamp
