@@ -1,7 +1,7 @@
 """Tests of twisted_mta.tables.threads, with threads that wait for the test."""
 
 from collections.abc import Callable
-from threading import Event, current_thread, enumerate
+from threading import Event, Thread, current_thread, enumerate
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,9 +10,9 @@ from tests.kit.private_reactor import PrivateReactor
 from twisted_mta.tables.threads import MOST_THREADS, TableThreads
 
 
-def running() -> int:
-    """How many threads of tables there are."""
-    return sum(thread.name.startswith("PoolThread-tables") for thread in enumerate())
+def running() -> list[Thread]:
+    """The threads of tables that there are."""
+    return [thread for thread in enumerate() if thread.name.startswith("PoolThread-tables")]
 
 
 class TableThreadsTests(SynchronousTestCase):
@@ -30,6 +30,9 @@ class TableThreadsTests(SynchronousTestCase):
         """End what hangs."""
         self.go_on.set()
         self.reactor.until(lambda: all(each.called for each in self.hanging))
+        # The reactor may have a result before the thread that brings it has let go of the reactor.
+        for thread in running():
+            thread.join()
 
     def threads(self, most: int = MOST_THREADS) -> TableThreads:
         """What is tested."""
@@ -84,5 +87,4 @@ class TableThreadsTests(SynchronousTestCase):
         self.hang(threads)
         self.reactor.fireSystemEvent("shutdown")
         self.assertNoResult(threads(lambda: "found"))
-        hanging = [thread for thread in enumerate() if thread.name.startswith("PoolThread-tables")]
-        self.assertTrue(hanging and all(thread.daemon for thread in hanging))
+        self.assertTrue(running() and all(thread.daemon for thread in running()))
