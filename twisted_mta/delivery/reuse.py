@@ -25,7 +25,11 @@ from twisted_mta.routing.destination import Destination
 from twisted_mta.session.login import LoginRules
 from twisted_mta.session.session import Session
 from twisted_mta.smtp.transaction import never
+from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policy import TlsPolicy
+
+# As plain numbers, which are tested in a moment.
+_LOAD, _STORE = int(RequestFlags.CONN_LOAD), int(RequestFlags.CONN_STORE)
 
 Listed = Callable[[str], bool | Deferred[bool]]
 """Whether a destination is in a list; raises TableError, which has been told."""
@@ -61,7 +65,7 @@ class ReuseRules:
 
     def to(self, request: DeliveryRequest) -> "Reuse | None":
         """What they mean for a request; None: no session can be kept, or used again."""
-        demanded = self.on_demand and request.flags & (RequestFlags.CONN_LOAD | RequestFlags.CONN_STORE)
+        demanded = self.on_demand and int(request.flags) & (_LOAD | _STORE)
         return Reuse(self, request) if self.listed is not None or demanded else None
 
 
@@ -73,13 +77,14 @@ class Reuse:
         stores: whether sessions are left for others.
     """
 
-    __slots__ = ("_decided", "_nexthop", "_request", "_rules", "_used", "_utf8", "loads", "stores")
+    __slots__ = ("_decided", "_named", "_nexthop", "_request", "_rules", "_used", "_utf8", "loads", "stores")
 
     def __init__(self, rules: ReuseRules, request: DeliveryRequest) -> None:
         self._rules = rules
         self._request = request
         self._utf8 = request.smtputf8.required
         self._decided = False
+        self._named: DestinationKey | None = None
         self._nexthop = ""  # the name that the first good session is saved under; empty: no more
         self._used: set[str] = set()  # addresses whose kept sessions have had the message
         self.loads = False
@@ -95,12 +100,12 @@ class Reuse:
         if self._decided:
             return
         self._decided = True
-        rules, flags = self._rules, self._request.flags
+        rules, flags = self._rules, int(self._request.flags)
         if rules.listed is not None and await _is_listed(rules.listed, destination.path or destination.host):
             self.loads = self.stores = True
         elif rules.on_demand:
-            self.loads = bool(flags & RequestFlags.CONN_LOAD)
-            self.stores = bool(flags & RequestFlags.CONN_STORE)
+            self.loads = bool(flags & _LOAD)
+            self.stores = bool(flags & _STORE)
         if self.loads or self.stores:
             self._nexthop = destination.text
 
@@ -114,7 +119,7 @@ class Reuse:
         """A session with any host of the destination."""
         if not self._nexthop:
             return None
-        return await self.lend(self._rules.keys.destination(self._request.sender, self._nexthop, utf8=self._utf8))
+        return await self.lend(self._destination(Level.NONE))
 
     async def endpoint(self, place: Place, policy: TlsPolicy) -> EndpointKey | None:
         """The name of a session with a server, such as would be opened now; None: nobody knows who is to be logged in.
@@ -186,14 +191,21 @@ class Reuse:
         Returns:
             None if that is done, or a Deferred that fires when it is.
         """
-        rules, name = self._rules, self._nexthop
-        destination = None
+        rules, destination = self._rules, None
         # A policy belongs to the hosts of its destination: one that led elsewhere cannot be found again by that name.
-        if name and (place.site == name or not rules.has_policies):
-            level = endpoint.policy.level
-            destination = rules.keys.destination(self._request.sender, name, utf8=self._utf8, level=level)
+        if self._nexthop and (place.site == self._nexthop or not rules.has_policies):
+            destination = self._destination(endpoint.policy.level)
         saved: Deferred[None] | None = rules.cache.keep(session, endpoint, destination, place)
         return saved
+
+    def _destination(self, level: Level) -> DestinationKey:
+        """The name of the destination; the same again and again, where the level does not matter."""
+        keys, sender = self._rules.keys, self._request.sender
+        if keys.fields.level_of_destination:
+            return keys.destination(sender, self._nexthop, utf8=self._utf8, level=level)
+        if self._named is None:
+            self._named = keys.destination(sender, self._nexthop, utf8=self._utf8)
+        return self._named
 
     def had_good_session(self) -> None:
         """Sessions from now on are saved under the addresses of their servers alone."""

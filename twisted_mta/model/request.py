@@ -66,7 +66,13 @@ class SmtpUtf8(enum.IntFlag):
     @property
     def required(self) -> bool:
         """Whether a server without SMTPUTF8 cannot take this message."""
-        return bool(self & SmtpUtf8.REQUESTED) and bool(self & (SmtpUtf8.HEADER | SmtpUtf8.SENDER | SmtpUtf8.RECIPIENT))
+        return bool(int(self) & _UTF8_REQUESTED) and bool(int(self) & _UTF8_PRESENT)
+
+
+# As plain numbers: operations on flags cost more than all else that is asked of a message.
+_PROBE = int(PROBE_FLAGS)
+_UTF8_REQUESTED = int(SmtpUtf8.REQUESTED)
+_UTF8_PRESENT = int(SmtpUtf8.HEADER | SmtpUtf8.SENDER | SmtpUtf8.RECIPIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +164,4 @@ class DeliveryRequest:
     @property
     def is_probe(self) -> bool:
         """Whether the server is only asked about the recipients."""
-        return bool(self.flags & PROBE_FLAGS)
+        return bool(int(self.flags) & _PROBE)

@@ -319,7 +319,8 @@ class Session:
 
     @property
     def _is_misunderstood(self) -> bool:
-        return bool(self._protocol.troubles & ErrorClass.PROTOCOL)
+        troubles = self._protocol.troubles
+        return troubles is not ErrorClass.NONE and bool(troubles & ErrorClass.PROTOCOL)
 
     @property
     def _can_serve_again(self) -> bool:
