@@ -11,9 +11,10 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from tests.kit.auth_server import AuthServer, Begin
 from tests.kit.gnu_sasl import MISSING, GnuSaslLogin
 from tests.kit.pki import HOST, shared_pki
-from tests.kit.script import Script
+from tests.kit.script import Close, Script
 from tests.kit.server_tls import server_context
 from tests.scenarios.world import WorldTestCase, reactor
+from twisted_mta.model.request import RequestFlags
 from twisted_mta.model.result import Fate
 
 RECIPIENT = "a@dest.example"
@@ -117,3 +118,35 @@ class LoginTests(WorldTestCase):
         self.assertTrue(reason.endswith("no mechanism available"), reason)
         login = await self.logs_in(smtp_tls_security_level="encrypt", smtp_tls_chain_files=str(chain))
         self.assertEqual(login, "EXTERNAL")
+
+
+class PlaintextTests(WorldTestCase):
+    """Servers whose TLS does not work, where TLS may be."""
+
+    async def probe(self, table: str) -> list[list[str]]:
+        """Ask a server about a recipient; what it heard in each session."""
+        script = Script(("STARTTLS", Close("220 2.0.0 go")), hostname=HOST, keywords=["STARTTLS", "AUTH PLAIN"])
+        server, port = await self.mail_server(script)
+        names = await self.name_server(ZONE)
+        await self.deliver(
+            "dest.example",
+            [RECIPIENT],
+            servers=[names],
+            settings={
+                "smtp_tcp_port": str(port),
+                "smtp_dns_support_level": "enabled",
+                "smtp_tls_security_level": "may",
+                "smtp_sasl_auth_enable": "yes",
+                "smtp_sasl_security_options": "",
+                "smtp_sasl_password_maps": f"inline:{{ {{{table} = alice:secret}} }}",
+            },
+            flags=RequestFlags.MTA_VRFY,
+        )
+        return [session.commands for session in server.sessions]
+
+    async def test_passwords_stay_inside_tls(self) -> None:
+        """Who would log in does not go on in the clear (smtp(8)); who would not, does."""
+        with_login = await self.probe(HOST)
+        self.assertEqual([commands[-1] for commands in with_login], ["STARTTLS"])
+        without = await self.probe("other.example")
+        self.assertEqual([commands[1][:4] for commands in without], ["STAR", "MAIL"])

@@ -48,6 +48,14 @@ class MailTests(SynchronousTestCase):
         )  # fmt: skip
         self.assertEqual(line, "MAIL FROM:<a@b.example>")
 
+    def test_auth(self) -> None:
+        """AUTH=<> comes last, on request, where there was a login (RFC 4954 section 5; postconf(5) smtp_send_dummy_mail_auth)."""
+        saying = DialogSettings(dummy_mail_auth=True)
+        logged_in = Capabilities(Feature.AUTH | Feature.SIZE)
+        self.assertEqual(mail(logged_in, saying, sender="", size=49), "MAIL FROM:<> SIZE=49 AUTH=<>")
+        self.assertEqual(mail(logged_in, sender="", size=49), "MAIL FROM:<> SIZE=49")
+        self.assertEqual(mail(Capabilities(Feature.SIZE), saying, sender="", size=49), "MAIL FROM:<> SIZE=49")
+
     def test_null_sender(self) -> None:
         """The sender of a report is empty."""
         self.assertEqual(mail(NONE, sender=""), "MAIL FROM:<>")

@@ -30,6 +30,13 @@ class DialogSettingsTests(SynchronousTestCase):
         self.assertEqual(lmtp.protocol_word, "LMTP")
         self.assertEqual(configured().protocol_word, "ESMTP")
 
+    def test_auth(self) -> None:
+        """AUTH=<> is for those who log in."""
+        enabled = {"smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": "static:x"}
+        self.assertTrue(configured(**enabled, smtp_send_dummy_mail_auth="yes").dummy_mail_auth)
+        self.assertFalse(configured(**enabled).dummy_mail_auth)
+        self.assertFalse(configured(smtp_send_dummy_mail_auth="yes").dummy_mail_auth)
+
     def test_parameters(self) -> None:
         """Each parameter has its place."""
         dialog = configured(
