@@ -13,6 +13,7 @@ from twisted.internet import reactor
 
 from tests.interop.case import InteropCase, message, needs_own_service
 from tests.kit import namespace
+from tests.kit.pki import shared_pki
 from tests.kit.postfix import MASTER_CF, Postfix
 from tests.kit.processes import kill_group
 
@@ -156,6 +157,26 @@ class SaslCase(InteropCase):
         await self.postfix.settle()
         return str(self.postfix.log("to=<bob@dest.example>", "status=")[-1])
 
+    def server_tls(self) -> dict[str, str]:
+        """Settings of a server with TLS."""
+        folder = self.directory / "certificates"
+        folder.mkdir()
+        folder.chmod(0o755)
+        chain = shared_pki()["valid"].write(folder, "valid").both
+        for path in folder.iterdir():
+            path.chmod(0o644)
+        return {"smtpd_tls_security_level": "encrypt", "smtpd_tls_chain_files": str(chain)}
+
+    async def inside_tls(self, settings: Mapping[str, str]) -> None:
+        """Log in by SCRAM inside TLS, where we say that the login could be bound to it, and the server has not offered that."""
+        await self.begin_with_server(
+            {**settings, **self.server_tls()},
+            smtp_tls_security_level="encrypt",
+            smtp_sasl_mechanism_filter="scram-sha-256, scram-sha-1",
+        )
+        self.assertIn("status=sent", await self.send())
+        self.assertTrue(self.logins()[-1].startswith("SCRAM-SHA-256, "), self.logins())
+
     def logins(self) -> list[str]:
         """The mechanism and the name of each login that the server saw."""
         return [line.partition("sasl_method=")[2] for line in self.server_postfix.log("sasl_method=")]
@@ -207,6 +228,10 @@ class CyrusTests(CyrusCase):
         """Every mechanism that Debian's Cyrus SASL has, with a right password and with a wrong one."""
         await self.begin_with_server(self.cyrus(" ".join(MECHANISMS)))
         await self.all_mechanisms()
+
+    async def test_inside_tls(self) -> None:
+        """SCRAM inside TLS, without channel binding."""
+        await self.inside_tls(self.cyrus(" ".join(MECHANISMS)))
 
     async def test_choice(self) -> None:
         """Of all that it has, the best is used, as smtp(8) would; and the usual options forbid passwords in the clear."""
@@ -281,6 +306,10 @@ class DovecotTests(SaslCase):
         """Every mechanism that it can check a password for, with a right one and with a wrong one."""
         await self.begin_with_server(await self.dovecot())
         await self.all_mechanisms()
+
+    async def test_inside_tls(self) -> None:
+        """SCRAM inside TLS, without channel binding."""
+        await self.inside_tls(await self.dovecot())
 
 
 class GssapiTests(CyrusCase):
