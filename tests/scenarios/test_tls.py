@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -307,14 +307,14 @@ class ForgettingTests(TlsTestCase):
 class CommandTests(TlsTestCase):
     """``smtpdeliver tls``."""
 
-    async def ask(self, *words: str) -> tuple[Any, int]:
-        """Ask about dest.example; what is told of each host, and the exit status."""
+    async def ask(self, *words: str, destination: str = "dest.example", matches: Sequence[str] = ()) -> tuple[Any, int]:
+        """Ask about a destination; what is told of each host, and the exit status."""
         arguments = ["-m", "twisted_mta.cli", "tls", "--json", "--nameserver", "{}:{}".format(*self.names)]
         settings = {**SETTINGS, "smtp_tcp_port": str(self.port)}
         options = [word for item in settings.items() for word in ("-o", "=".join(item))]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MAIL_CONFIG": ""}
         out, err, status = await getProcessOutputAndValue(
-            sys.executable, [*arguments, *options, *words, "dest.example"], environment, reactor=reactor
+            sys.executable, [*arguments, *options, destination, *matches, *words], environment, reactor=reactor
         )
         self.assertEqual(err.decode(), "")
         return [json.loads(line) for line in out.splitlines()], status
@@ -328,8 +328,8 @@ class CommandTests(TlsTestCase):
         self.assertEqual(host["policy"]["match"], ["hostname"])
         self.assertEqual((host["tls"]["protocol"], host["tls"]["matched"]), ("TLSv1.3", True))
         self.assertEqual(host["certificates"][0]["names"], [HOST])
-        self.assertEqual(host["certificates"][0]["sha256"], shared_pki()["valid"].fingerprint())
-        self.assertEqual(host["certificates"][0]["key_sha256"], shared_pki()["valid"].key_fingerprint())
+        self.assertEqual(host["certificates"][0]["fingerprint"], shared_pki()["valid"].fingerprint())
+        self.assertEqual(host["certificates"][0]["key_fingerprint"], shared_pki()["valid"].key_fingerprint())
         self.assertTrue(any("Verified TLS connection established" in line for line in host["log"]), host["log"])
         self.assertEqual(self.server.sessions[0].commands[-2:], ["EHLO client.example", "QUIT"])
 
@@ -348,3 +348,27 @@ class CommandTests(TlsTestCase):
         [host], status = await self.ask("--level", "encrypt")
         self.assertEqual((host["problem"], host["tls"], status), ("Cannot start TLS: handshake failure", None, 69))
         self.assertTrue(any("lost connection" in line for line in host["log"]), host["log"])
+
+    async def test_reconnect(self) -> None:
+        """On request it connects again, and says whether the session of TLS was taken up; a name to match is given as a word."""
+        await self.start()
+        words = ("--level", "secure", "-o", f"smtp_tls_CAfile={self.authorities()}", "--reconnect", "0", "--pem")
+        [host], status = await self.ask(*words, matches=[HOST])
+        self.assertEqual((host["would_deliver"], host["resumed"], status), (True, True, os.EX_OK), host)
+        self.assertEqual(host["policy"]["match"], [HOST])
+        self.assertIn("-----BEGIN CERTIFICATE-----", host["certificates"][0]["pem"])
+        self.assertEqual(len(self.server.sessions), 2)
+        self.assertEqual(
+            host["dialog"][2], "> EHLO client.example" if host["dialog"][2].startswith(">") else host["dialog"][2]
+        )
+
+    async def test_socket(self) -> None:
+        """A server of LMTP at a socket is asked as well."""
+        await self.start()
+        script = Script(lmtp=True, keywords=KEYWORDS, hostname=HOST, tls=server_context(shared_pki()["valid"]))
+        server, path = await self.local_server(script)
+        words = ("--protocol", "lmtp", "--level", "encrypt", "-o", "lmtp_tls_CAfile=" + self.authorities())
+        [host], status = await self.ask(*words, destination=f"unix:{path}")
+        self.assertEqual((host["problem"], host["would_deliver"], status), ("", True, os.EX_OK), host)
+        self.assertEqual((host["policy"]["level"], host["tls"]["trusted"]), ("encrypt", True))
+        self.assertEqual(server.sessions[0].commands[-2:], ["LHLO client.example", "QUIT"])
