@@ -74,6 +74,10 @@ class GenerationTests(SynchronousTestCase):
             "inet_interfaces = 127.0.0.1",
             "inet_protocols = ipv4",
             "myhostname = client.example",
+            # Accounts that all systems have, Postfix or not.
+            "mail_owner = daemon",
+            "default_privs = nobody",
+            "setgid_group = mail",
         ]
         self.events: list[Event] = []
         self.write()
@@ -115,7 +119,7 @@ class GenerationTests(SynchronousTestCase):
         self.write("nonsense")
         generation = self.loader().load(master_cf=True)
         self.assertIsInstance(generation.agent, RefusingAgent)
-        self.assertIn(f"{self.directory}/main.cf, line 6", generation.problem)
+        self.assertIn(f"{self.directory}/main.cf, line 9", generation.problem)
 
     def test_no_main_cf(self) -> None:
         """Without main.cf nobody knows where the queue is."""
@@ -215,6 +219,56 @@ class GenerationTests(SynchronousTestCase):
         self.assertFalse(generation.changed(loader.stamp(), self.events.append))
         (folder / "other.toml").write_text("")
         self.assertTrue(generation.changed(loader.stamp(), self.events.append))
+
+    def test_notices_what_mends_it(self) -> None:
+        """The first good edit ends a configuration that could not be used; while the file is young, that may yet change."""
+        cases = {
+            "main.cf": ("smtp_helo_timeout = 1y\n", None),
+            "people.cf": ("smtp_generic_maps = sqlite:{directory}/people.cf\n", "dbpath =\n"),
+            "list": ("use_srv_lookup = {directory}/list\n", "!\n"),
+        }
+        for name, (line, text) in cases.items():
+            if text is not None:
+                (self.directory / name).write_text(text)
+                os.utime(self.directory / name, (1, 1))
+            self.write(line.format(directory=self.directory))
+            loader = self.loader()
+            generation = loader.load(master_cf=True)
+            self.assertTrue(generation.problem, name)
+            self.assertFalse(generation.is_settling())
+            self.assertFalse(generation.changed(loader.stamp(), self.events.append))
+            with (self.directory / name).open("a") as file:
+                file.write("# another line\n")
+            self.assertTrue(generation.changed(loader.stamp(), self.events.append), name)
+            self.assertTrue(loader.load(master_cf=True).is_settling(), name)
+
+    def test_mail_owner(self) -> None:
+        """So does an account that is not there: no process of Postfix's would start."""
+        self.write("mail_owner = no-such-user")
+        loader = self.loader()
+        problem = loader.load(master_cf=True).problem
+        self.assertEqual(problem, "parameter mail_owner: unknown user name value: no-such-user")
+
+    def test_soundness(self) -> None:
+        """Whether settings can be used is seen without opening anything; what is wrong with tables does not count."""
+        loader = self.loader()
+        self.write("smtp_generic_maps = sqlite:/absent, hash:/absent")
+        self.assertTrue(loader.is_sound())
+        for line in ("smtp_helo_timeout = 1y", "nonsense", "mail_owner = no-such-user"):
+            self.write(line)
+            self.assertFalse(loader.is_sound())
+        (self.directory / "main.cf").unlink()
+        self.assertFalse(loader.is_sound())
+        self.assertEqual(self.events, [])
+
+    def test_survey(self) -> None:
+        """A supervisor gets the settings; nothing is opened, and nothing told, not even what is wrong."""
+        self.write("smtp_generic_maps = hash:/absent", "smtp_helo_timeout = 1y")
+        generation = self.loader().survey()
+        self.assertEqual(generation.settings.queue_directory, f"{self.directory}/queue")
+        self.assertEqual((generation.problem, generation.warnings, self.events), ("", (), []))
+        (self.directory / "main.cf").unlink()
+        self.assertRaises(ConfigError, self.loader().survey)
 
     def test_absent_file_has_a_stamp(self) -> None:
         """A file that is not there differs from any that is."""

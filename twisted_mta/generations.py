@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,11 +34,12 @@ from twisted_mta.oauth.accounts import Accounts
 from twisted_mta.oauth.provider import TokenProvider
 from twisted_mta.observe.maillog import LogStyle
 from twisted_mta.options import PROTOCOLS, Options
+from twisted_mta.postfix.privileges import find_mail_owner
 from twisted_mta.postfix.queue_file import QueueLayout
 from twisted_mta.postfix.reporter import ReporterServices
 from twisted_mta.postfix.services import PrivateServices
 from twisted_mta.postfix.work import QueueFiles, QueueWork
-from twisted_mta.tables.table_set import TableSet
+from twisted_mta.tables.table_set import SETTLING_SECONDS, TableSet
 from twisted_mta.tables.threads import TableThreads
 from twisted_mta.tls.files import TlsFiles
 from twisted_mta.tls.openssl_conf import OpensslConfiguration
@@ -150,6 +151,10 @@ class Generation:
         accounts_changed = self._accounts is not None and self._accounts.changed()
         return bool(table or file) or accounts_changed or stamp != self._stamp
 
+    def is_settling(self) -> bool:
+        """Whether what is wrong with it may be wrong only because a file is just being written."""
+        return bool(self.problem) and (self._stamp.age_seconds < SETTLING_SECONDS or self._tables.is_settling())
+
     def retire(self) -> None:
         """Take no more requests; the tables are closed when the last one is done."""
         self._retired = True
@@ -214,7 +219,7 @@ class GenerationLoader:
             self._read_entry(warnings.append)
         flags = options["flags"] or self._entry.flags
         settings, errors = self._settings()
-        problem = self._entry_problem or (errors[0].describe() if errors else "")
+        problem = self._problem_with(settings, errors)
         tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
         services = self._services(settings)
         agent: IDeliveryAgent
@@ -252,6 +257,36 @@ class GenerationLoader:
         return Generation(
             settings, tables, agent, files, (*settings.warnings, *warnings), problem, stamp, cache, accounts
         )
+
+    def survey(self) -> Generation:
+        """The settings alone, for a supervisor: nothing is opened, and what is odd is left for its workers to tell.
+
+        Raises:
+            ConfigError: nobody can say where the queue is, or which Postfix this is.
+        """
+        stamp = self.stamp()
+        self._read_entry(lambda text: None)
+        settings, _ = self._settings()
+        tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
+        files = self._queue_files(settings, self._services(settings).reporting(None))
+        return Generation(settings, tables, self._refusing("no worker"), files, (), "", stamp)
+
+    def is_sound(self) -> bool:
+        """Whether the settings can be used. What else may be wrong can perhaps only be seen with root's rights."""
+        try:
+            return not self._problem_with(*self._settings())
+        except ConfigError:
+            return False
+
+    def _problem_with(self, settings: Settings, errors: Sequence[ConfigError]) -> str:
+        """Why settings cannot be used; empty if they can."""
+        if self._entry_problem or errors:
+            return self._entry_problem or errors[0].describe()
+        try:
+            find_mail_owner(settings)
+        except ConfigError as error:
+            return error.describe()
+        return ""
 
     def openssl_configuration(self) -> OpensslConfiguration:
         """How OpenSSL is to be loaded; the usual way where nobody can say."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import ITransport
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogPublisher
 
@@ -38,10 +39,12 @@ from twisted_mta.postfix.listening import (
     bind_socket,
     make_directory,
 )
+from twisted_mta.postfix.peers import QueueManagerWatch, peer_process
 from twisted_mta.postfix.postlog import LogWriter, open_log, twisted_log_bridge
 from twisted_mta.postfix.privileges import MailOwner, PrivilegeError, become, find_mail_owner
 from twisted_mta.postfix.requests import DeliveryListener
 from twisted_mta.postfix.supervisor import CHANGED, FIRST_SOCKET_FD, READY, STATUS_FD, Supervisor, worker_command
+from twisted_mta.tables.table_set import SETTLING_SECONDS
 from twisted_mta.tls.openssl_start import start_again_if_needed
 
 GRACE_SECONDS = 8.0
@@ -52,10 +55,6 @@ LOOK_SECONDS = 1.0
 
 REMINDER_SECONDS = 10.0
 """How long a worker waits for its successor before it asks for one again."""
-
-SETTLING_SECONDS = 1.0
-"""A file that is younger may be just being written: what is wrong with it does not count yet."""
-
 
 UNLOGGED_LIMIT = 1000
 """So many events of the start are kept until there is a log."""
@@ -106,12 +105,11 @@ class PostfixService(Service):
             raise SystemExit(f"smtpdeliver: {error}") from error
 
     def _load_first(self) -> Generation:
-        """The first generation; a main.cf that is being written is read again."""
+        """The first generation; files that are being written are read again."""
         deadline = time.monotonic() + SETTLING_SECONDS
         generation = self._loader.load(master_cf=True)
-        while (
-            generation.problem and time.monotonic() < deadline and self._loader.stamp().age_seconds < SETTLING_SECONDS
-        ):
+        while generation.is_settling() and time.monotonic() < deadline:
+            generation.retire()
             time.sleep(0.1)
             self._unlogged.clear()
             generation = self._loader.load(master_cf=True)
@@ -187,6 +185,8 @@ class DeliveryService(PostfixService):
         self._listener: DeliveryListener | None = None
         self._looked_at = 0.0
         self._last_request_at = reactor.seconds()
+        self._queue_manager = QueueManagerWatch()
+        self._postfix_was_reloaded = False
 
     def begin(self, generation: Generation, owner: MailOwner) -> None:
         """Listen, and be root no more."""
@@ -202,6 +202,7 @@ class DeliveryService(PostfixService):
             daemon_timeout_seconds=settings.daemon_timeout,
         )
         listener.before_request = self._look_for_changes
+        listener.connection_came = self._look_at_peer
         if self._log is not None:
             self._log.congested = listener.hold
         self._listener = listener
@@ -235,32 +236,48 @@ class DeliveryService(PostfixService):
         """Read the configuration again, main.cf and master.cf, for requests that come from now on."""
         self._renew(master_cf=True)
 
+    def _look_at_peer(self, transport: ITransport) -> None:
+        """When a connection comes: see whether Postfix has been reloaded, which nobody else would tell."""
+        if self._queue_manager.is_new(peer_process(transport)):
+            self._postfix_was_reloaded = True
+
     def _look_for_changes(self) -> None:
         """Before a request: take up what has changed, but look no more than once a second.
 
-        After max_idle seconds without a request all is taken up anew, as by a process of Postfix's, which would have ended: also
-        what is not watched, such as the addresses of this machine.
+        After a reload of Postfix all is taken up anew, as if the service had been told to. After max_idle seconds without a
+        request, too, as by a process of Postfix's, which would have ended: also what is not watched, such as the addresses of
+        this machine.
         """
         now, generation = self._reactor.seconds(), self._generation
         idle_seconds, self._last_request_at = now - self._last_request_at, now
         if generation is None:
             return
+        if self._postfix_was_reloaded:
+            self._postfix_was_reloaded = False
+            self.reload_with_postfix()
+            return
         if idle_seconds >= generation.settings.max_idle:
             self._renew(master_cf=False)
             return
-        if now - self._looked_at < LOOK_SECONDS:
-            return
-        self._looked_at = now
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._look_at_files(generation)
+
+    def _look_at_files(self, generation: Generation) -> None:
+        self._looked_at = self._reactor.seconds()
         if generation.changed(self._loader.stamp(), self.emit):
             self._renew(master_cf=False)
+
+    def reload_with_postfix(self) -> None:
+        """Do what Postfix has been told to do."""
+        self.reload()
 
     def _renew(self, *, master_cf: bool) -> None:
         former = self._generation
         if former is None or self._listener is None:
             return
         generation = self._loader.load_after(former, master_cf=master_cf)
-        if generation.problem and self._loader.stamp().age_seconds < SETTLING_SECONDS:
-            # It may be just being written: it is looked at again soon, and until then nothing has changed.
+        if generation.is_settling():
+            # It is looked at again soon, and until then nothing has changed.
             generation.retire()
             return
         self._take(generation)
@@ -296,16 +313,30 @@ class WorkerService(DeliveryService):
         os.set_blocking(STATUS_FD, False)
         self._say(READY)
         self._parent = os.getppid()
-        LoopingCall(self._look_after_parent).start(LOOK_SECONDS, now=False)
+        LoopingCall(self._look_around).start(LOOK_SECONDS, now=False)
 
-    def _look_after_parent(self) -> None:
+    def _look_around(self) -> None:
+        """Every second: is the supervisor still there, and has anything changed?
+
+        A change is not left for the next request to find, since that could not wait for the next worker.
+        """
         if os.getppid() != self._parent:
             self._terminate()
+        elif self._generation is not None and self._reactor.seconds() - self._looked_at >= LOOK_SECONDS:
+            self._look_at_files(self._generation)
 
     def reload(self) -> None:
         """Leave it to the supervisor, which gets the same signal from whoever reloads all."""
 
+    def reload_with_postfix(self) -> None:
+        """Have the next worker read all; that includes master.cf."""
+        self._renew(master_cf=True)
+
     def _renew(self, *, master_cf: bool) -> None:
+        if not self._loader.is_sound():
+            # To see that needs no rights of root's: this worker defers mail, whatever becomes of the next one.
+            super()._renew(master_cf=master_cf)
+            return
         self._say(CHANGED)
         # The next worker takes a moment; should it never come, that is said again.
         self._looked_at += REMINDER_SECONDS
@@ -332,6 +363,10 @@ class SupervisorService(PostfixService):
         self._supervisor = Supervisor(reactor, worker_command(options.words), self.emit)
         self._bound: list[BoundSocket] = []
         self._watches: list[SocketWatch] = []
+
+    def _load_first(self) -> Generation:
+        """The settings: all else is for the workers."""
+        return self._loader.survey()
 
     def begin(self, generation: Generation, owner: MailOwner) -> None:
         """Bind the sockets, and start the first worker."""

@@ -90,6 +90,7 @@ class DeliveryListener(Factory):
         accepted: connections so far.
         in_flight: greeted connections that still cost something.
         before_request: called before each request is begun: the last chance to `use` something else for it.
+        connection_came: called with the transport of each connection.
     """
 
     noisy = False
@@ -125,6 +126,7 @@ class DeliveryListener(Factory):
         self._stopping = False
         self._held = False
         self.before_request: Callable[[], object] = _nothing
+        self.connection_came: Callable[[ITransport], object] = _nothing
         self._grace: IDelayedCall | None = None
         self._ends: list[Deferred[None]] = []
 
@@ -191,6 +193,7 @@ class DeliveryListener(Factory):
     def connected(self, connection: "_Connection") -> None:
         """Greet a new connection, or let it wait for its turn."""
         self.accepted += 1
+        self.connection_came(connection.transport)
         if self.in_flight < self._max_deliveries and not self._waiting and not self._held:
             self._greet(connection)
         else:
@@ -391,7 +394,7 @@ class _Connection(Protocol):
         self._listener.lost(self)
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     """Nobody wants to know of requests."""
 
 
