@@ -195,13 +195,18 @@ def _service(request: TableRequest, kind: _Service) -> ProxyMap:
     except IpcError as error:
         raise ConfigError(str(error)) from error
     endpoint = UNIXClientEndpoint(reactor, os.path.join(request.context.queue_directory, path))
-    limits = {
-        "timeout_seconds": min(seconds("ipc_timeout"), SECONDS),
-        "idle_seconds": seconds("ipc_idle"),
-        "ttl_seconds": seconds("ipc_ttl"),
-    }
+    timeout_seconds = min(seconds("ipc_timeout"), SECONDS)
+    idle_seconds, ttl_seconds = seconds("ipc_idle"), seconds("ipc_ttl")
 
     def connect() -> PersistentClient:
-        return PersistentClient(Service(path, Greeting.TABLE_PROXY), endpoint, version, reactor, **limits)
+        return PersistentClient(
+            Service(path, Greeting.TABLE_PROXY),
+            endpoint,
+            version,
+            reactor,
+            timeout_seconds=timeout_seconds,
+            idle_seconds=idle_seconds,
+            ttl_seconds=ttl_seconds,
+        )
 
     return ProxyMap(connect, version)
