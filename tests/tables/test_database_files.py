@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import ClassVar
+from unittest import SkipTest
 
 from zope.interface.verify import verifyObject
 
 from tests.tables.databases import WRITERS, write_cdb, write_database
-from tests.tables.opened import TablesCase
+from tests.tables.opened import TablesCase, as_nobody
 from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.tables.cdb import cdb_hash
 from twisted_mta.tables.locked import TrailingNull
@@ -200,6 +201,34 @@ class BerkeleyDBTests(DatabaseTests):
         os.replace(f"{other}.db", self.file)
         self.assertEqual(self.opened.find(self.spec, "a"), "b")
         self.assertEqual(self.opened.find(self.spec, ENTRIES[1][0]), None)
+
+    def test_without_privileges(self) -> None:
+        """A file that only root may read is still read, as it is now, when root's rights have been given up."""
+        if os.geteuid():
+            raise SkipTest("needs root, to give up its rights")
+        self.opened.directory.chmod(0o755)
+        self.write(ENTRIES)
+        self.file.chmod(0o600)
+        key, value = ENTRIES[1]
+        with as_nobody():
+            self.assertRaises(PermissionError, self.file.read_bytes)
+        self.assertEqual(self.opened.find(self.spec, key), value)
+        before = len(os.listdir("/proc/self/fd"))
+        for at, entries in enumerate(([("a", "b")], [*ENTRIES[:5000], ("a", "c")])):
+            self.rewrite(entries)
+            os.utime(self.file, (at, at))
+            with as_nobody():
+                self.assertEqual(self.opened.changed, self.spec)
+                self.assertEqual(self.opened.find(self.spec, "a"), entries[-1][1])
+        self.assertLessEqual(len(os.listdir("/proc/self/fd")), before + 1)
+        other = self.opened.write("other.db", b"something else")
+        other.chmod(0o600)
+        os.replace(other, self.file)
+        with as_nobody():
+            self.assertEqual(self.opened.find(self.spec, "a"), "c")
+            self.assertEqual(self.opened.changed, self.spec)
+        self.opened.tables.close()
+        self.assertLess(len(os.listdir("/proc/self/fd")), before)
 
     def test_removed(self) -> None:
         """The file goes away: an error at each lookup, never "not found"; when it is back, all is well."""

@@ -5,9 +5,11 @@ Sources: DATABASE_README(5), "hash" and "btree"; postmap(1); a running postmap(1
 
 postmap(1) writes into the file in place. An open database would then answer from a mixture of old and new pages, and not find
 what is there. So each lookup sees whether the file was written to, under the lock that keeps writers out, and opens it anew then.
+Where only root may open it, and root's rights have been given up since, a copy is opened: the descriptor can still be read.
 """
 
 import os
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from fcntl import LOCK_UN, flock
@@ -18,7 +20,7 @@ from zope.interface import implementer
 
 from twisted_mta.interfaces import ILookupTable
 from twisted_mta.model.text import to_wire
-from twisted_mta.tables.files import OpenFile, open_database, open_file
+from twisted_mta.tables.files import OpenFile, open_again, open_database
 from twisted_mta.tables.locked import LockedTable, TrailingNull
 from twisted_mta.tables.locks import TRY_SHARED, FlockLock
 from twisted_mta.tables.opening import TableRequest
@@ -43,6 +45,7 @@ class _Database:
         self._keys = TrailingNull()
         self._parts: list[db.DB | db.DBEnv] = []
         self._get: Callable[[bytes], bytes | None] | None = None
+        self._close_copy: Callable[[], object] = _nothing
 
     def open(self) -> None:
         """Open the database; to be called with the lock held.
@@ -54,14 +57,24 @@ class _Database:
         environment = db.DBEnv()
         database = db.DB(environment)
         self._parts = [environment, database]
+        path = self.file.path if os.access(self.file.path, os.R_OK, effective_ids=True) else self._copy()
         try:
-            directory = os.path.dirname(self.file.path)
-            environment.open(directory, db.DB_CREATE | db.DB_PRIVATE | db.DB_INIT_MPOOL)
-            database.open(self.file.path, dbtype=self._kind, flags=db.DB_RDONLY)
+            environment.open(os.path.dirname(path), db.DB_CREATE | db.DB_PRIVATE | db.DB_INIT_MPOOL)
+            database.open(path, dbtype=self._kind, flags=db.DB_RDONLY)
         except db.DBError:
             self._close_parts()
             raise
         self._get = database.get
+
+    def _copy(self) -> str:
+        """Copy the file into memory; gives a name that the copy has for this process."""
+        copy = os.memfd_create("table", os.MFD_CLOEXEC)
+        self._close_copy = weakref.finalize(self, os.close, copy)
+        size = os.fstat(self._descriptor).st_size
+        done = 0
+        while done < size and (sent := os.sendfile(copy, self._descriptor, done, size - done)):
+            done += sent
+        return f"/proc/self/fd/{copy}"
 
     def find(self, key: bytes) -> str | None:
         """Look up a key.
@@ -88,6 +101,7 @@ class _Database:
         """Close all."""
         self._get = None
         self._close_parts()
+        self._close_copy()
         self.file.close()
 
     def _close_parts(self) -> None:
@@ -132,7 +146,7 @@ class BerkeleyDBTable(LockedTable):
 
     def _reopen(self) -> None:
         old = self._database
-        self._database = _Database(open_file(old.file.path), self._kind)
+        self._database = _Database(open_again(old.file), self._kind)
         old.close()
 
     def changed(self) -> bool:
@@ -182,6 +196,10 @@ def _open(request: TableRequest, kind: int) -> BerkeleyDBTable:
         database.close()
         raise request.unusable(problem + str(error.strerror), file.path) from None
     return BerkeleyDBTable(request, database, kind)
+
+
+def _nothing() -> None:
+    """There is no copy."""
 
 
 def _reason(error: db.DBError) -> str:

@@ -33,12 +33,13 @@ class OpenFile:
         self._close = weakref.finalize(self, os.close, descriptor)
         status = os.fstat(descriptor)
         self._modified = status.st_mtime_ns
+        self._was_removed = not status.st_nlink
         self._inode = (status.st_dev, status.st_ino)
 
     def content_changed(self) -> bool:
         """Whether the file has been written to, or removed, since it was opened; one system call."""
         status = os.fstat(self.descriptor)
-        return status.st_mtime_ns != self._modified or not status.st_nlink
+        return status.st_mtime_ns != self._modified or (not status.st_nlink and not self._was_removed)
 
     def changed(self) -> bool:
         """Whether the file has been written to, removed or replaced since it was opened."""
@@ -82,6 +83,18 @@ def open_file(path: str) -> OpenFile:
         return OpenFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
     except ValueError as error:  # a null character in the name
         raise FileNotFoundError(0, str(error), path) from None
+
+
+def open_again(file: OpenFile) -> OpenFile:
+    """Open whatever has the name of a file now; where that is not permitted any more, the same file as before.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    try:
+        return open_file(file.path)
+    except PermissionError:
+        return OpenFile(file.path, os.dup(file.descriptor))
 
 
 def open_database(request: TableRequest, suffix: str) -> OpenFile:
