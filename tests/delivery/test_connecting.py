@@ -44,10 +44,11 @@ class Listener(Protocol):
 
 
 class Pieces:
-    """A pull producer with so many pieces of 100,000 octets."""
+    """A pull producer with so many pieces of so many octets."""
 
-    def __init__(self, transport: Any, pieces: int) -> None:
+    def __init__(self, transport: Any, pieces: int, octets: int = 100_000) -> None:
         self._transport = transport
+        self._octets = octets
         self.left = pieces
 
     def resumeProducing(self) -> None:
@@ -56,7 +57,7 @@ class Pieces:
         if self.left < 0:
             self._transport.unregisterProducer()
         else:
-            self._transport.write(b"p" * 100_000)
+            self._transport.write(b"p" * self._octets)
 
     def stopProducing(self) -> None:
         """The connection is gone."""
@@ -139,6 +140,27 @@ class ClientTransportTests(SynchronousTestCase):
             return producer.left < 0 and len(received) == 2_000_000
 
         self.reactor.until(everything)
+
+    def test_pieces_in_a_row(self) -> None:
+        """It is asked for a few pieces at a time while the system takes them, and others have their turn in between."""
+        turns: list[int] = []
+
+        class Counted(Pieces):
+            def resumeProducing(self) -> None:
+                turns[-1:] = [turns[-1] + 1] if turns else [1]
+                super().resumeProducing()
+
+        def turn() -> None:
+            turns.append(0)
+            self.reactor.callLater(0, turn)
+
+        producer = Counted(self.transport, 17, octets=10)
+        self.transport.registerProducer(producer, False)
+        self.assertEqual(turns, [1])
+        self.reactor.callLater(0, turn)
+        self.reactor.until(lambda: producer.left < 0)
+        self.assertEqual([count for count in turns if count], [1, 4, 4, 4, 4, 1])
+        self.assertEqual(len(self.heard_by_peer()), 170)
 
     def test_received(self) -> None:
         """What the peer says arrives."""
