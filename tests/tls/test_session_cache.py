@@ -71,6 +71,10 @@ class CacheTests(SynchronousTestCase):
         cache.keep(key(0), KeptSession(bytes(LONGEST_SESSION), VERDICT, 0))
         self.assertEqual(len(cache), fit)
 
+    def test_secret(self) -> None:
+        """What a session is worth is not shown."""
+        self.assertNotIn("secret", repr(KeptSession(b"secret", VERDICT, 0)))
+
     def test_forget(self) -> None:
         """A session can be forgotten, also twice."""
         self.keep(1)

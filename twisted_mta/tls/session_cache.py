@@ -12,7 +12,7 @@ import base64
 import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -65,12 +65,12 @@ class KeptSession:
     """A session.
 
     Attributes:
-        der: as OpenSSL writes it.
+        der: as OpenSSL writes it, with its secret.
         verdict: on the server, of its first handshake.
         judged_at: when that was, by the clock of the cache.
     """
 
-    der: bytes
+    der: bytes = field(repr=False)
     verdict: Verdict
     judged_at: float
 
