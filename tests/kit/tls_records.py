@@ -10,7 +10,7 @@ Sources: RFC 8446 sections 5.2, 7.1 to 7.3, B.3.5; RFC 5246 sections 5, 6.2.3.3,
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha384
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,6 +28,7 @@ WARNING = 1
 FATAL = 2
 USER_CANCELED = 90
 NO_RENEGOTIATION = 100
+UNRECOGNIZED_NAME = 112
 CLOSE_NOTIFY = 0
 INTERNAL_ERROR = 80
 
@@ -63,12 +64,18 @@ class RecordServer:
         version: of TLS.
     """
 
-    def __init__(self, version: int = TLS1_3, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        version: int = TLS1_3,
+        identity: Identity | None = None,
+        prepare: Callable[[SSL.Context], object] = lambda _: None,
+    ) -> None:
         """Wait for a client.
 
         Args:
             version: TLS1_2 or TLS1_3.
             identity: its certificate.
+            prepare: changes what shapes its connection.
         """
         identity = identity or shared_pki()["valid"]
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -84,6 +91,7 @@ class RecordServer:
         context.use_privatekey(crypto.PKey.from_cryptography_key(identity.key))
         for issuer in issuers:
             context.add_extra_chain_cert(crypto.X509.from_cryptography(issuer))
+        prepare(context)
         self.connection = SSL.Connection(context, None)
         self.connection.set_accept_state()
         self.version = version

@@ -25,6 +25,7 @@ from tests.kit.tls_records import (
     NO_RENEGOTIATION,
     TLS1_2,
     TLS1_3,
+    UNRECOGNIZED_NAME,
     USER_CANCELED,
     WARNING,
     RecordServer,
@@ -260,20 +261,16 @@ class ShakingTests(HostileTestCase):
 
     def test_oversize_chain(self) -> None:
         """A chain of megabytes fails the handshake long before it is all there."""
-        identity = shared_pki()["valid"]
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.use_certificate(crypto.X509.from_cryptography(identity.certificate))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(identity.key))
-        issuer = crypto.X509.from_cryptography(identity.issuers[0])
-        for _ in range(5000):
-            context.add_extra_chain_cert(issuer)
+        issuer = crypto.X509.from_cryptography(shared_pki()["valid"].issuers[0])
+
+        def repeat_issuer(context: SSL.Context) -> None:
+            for _ in range(5000):
+                context.add_extra_chain_cert(issuer)
+
         for version in (TLS1_2, TLS1_3):
             self.connect()
-            self.peer = RecordServer(version)  # for its `take`
-            self.peer.connection = SSL.Connection(context, None)
-            self.peer.connection.set_accept_state()
+            self.peer = RecordServer(version, prepare=repeat_issuer)
             done = self.begin()
-            self.handshake.connection.set_options(SSL.OP_NO_TLSv1_3 if version == TLS1_2 else SSL.OP_NO_TLSv1_2)
             said = self.peer.take(self.transport.drain_all())
             self.assertGreater(len(said), 1_900_000)
             heard = 0
@@ -309,6 +306,50 @@ class ShakingTests(HostileTestCase):
         done = self.begin()
         self.clock.advance(self.LIMITS.seconds[phases.STARTTLS.limit])
         self.assertEqual(self.failed(done), "Connection timed out")
+
+    def test_unknown_name(self) -> None:
+        """A warning that the server does not know the name that was asked for is no failure; a fatal alert is."""
+        self.peer = RecordServer(TLS1_2)
+        done = self.begin()
+        answer = self.peer.take(self.transport.drain_all())
+        self.transport.receive(plain_record(ALERT, bytes([WARNING, UNRECOGNIZED_NAME])) + answer)
+        self.exchange()
+        self.assertEqual(self.failed(done), "")
+        self.connect()
+        done = self.begin()
+        self.transport.receive(plain_record(ALERT, bytes([FATAL, UNRECOGNIZED_NAME])))
+        self.assertEqual(self.failed(done), "error")
+
+    def test_many_authorities(self) -> None:
+        """A server that asks for a certificate of one of hundreds of authorities gets none, and may go on without."""
+        names = []
+        for number in range(600):
+            name = crypto.X509().get_subject()
+            name.CN = f"Authority {number:04} of so many, with a name of some length"
+            names.append(name)
+
+        def ask_for_certificate(context: SSL.Context) -> None:
+            context.set_client_ca_list(names)
+            context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+
+        for version in (TLS1_2, TLS1_3):
+            self.connect()
+            self.peer = RecordServer(version, prepare=ask_for_certificate)
+            done = self.begin()
+            self.exchange()
+            self.assertEqual(self.failed(done), "")
+
+    def test_text_behind_a_record(self) -> None:
+        """A part of a record, and text behind it: that is no TLS, in whatever pieces."""
+        said = plain_record(HANDSHAKE, bytes(10))[:7] + b"250 mx.example\r\n" * 20
+        for size in (1, 7, 1000):
+            self.connect()
+            done = self.begin()
+            for at in range(0, len(said), size):
+                self.transport.receive(said[at : at + size])
+            self.assertEqual(self.failed(done), "error")
+            self.clock.advance(0)
+            self.idle()
 
     def test_judgement_fails(self) -> None:
         """A defect of ours when the server is judged is told to whoever waits, and the connection dropped."""
