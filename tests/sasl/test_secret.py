@@ -6,9 +6,10 @@ import pickle
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.sasl.logins import login
-from twisted_mta.model.login import ChannelBinding, Secret
+from twisted_mta.model.login import ChannelBinding, Confidential, Secret
 from twisted_mta.sasl.credentials import Credentials
 from twisted_mta.sasl.refusals import Refusal
+from twisted_mta.smtp.reply import LineReader
 
 WORD = "correct horse"
 
@@ -53,3 +54,42 @@ class SecretTests(SynchronousTestCase):
         """It cannot be written into a file by accident."""
         self.assertRaises(TypeError, pickle.dumps, Secret("a"))
         self.assertRaises(TypeError, copy.deepcopy, Secret("a"))
+
+
+class ConfidentialTests(SynchronousTestCase):
+    """What was said in confidence, and is taken out of what is told."""
+
+    def setUp(self) -> None:
+        """Nothing was said."""
+        self.confidential = Confidential()
+
+    def test_nothing(self) -> None:
+        """Where nothing was said, all is told."""
+        self.assertEqual(self.confidential.out_of("250 ok"), "250 ok")
+
+    def test_words(self) -> None:
+        """Each word, wherever it is, the longer one first; very short ones stay."""
+        for word in ("horse", "correct horse", "abc", ""):
+            self.confidential.add(word)
+        self.assertEqual(self.confidential.out_of("abc correct horse, horse\nhorsehorse"), "abc ****, ****\n********")
+
+    def test_cut(self) -> None:
+        """The beginning of a word at the end of a line, where that was cut."""
+        self.confidential.add("correct horse")
+        self.assertEqual(self.confidential.out_of("no corr\nno cor\ncorrect hors"), "no ****\nno cor\n****")
+        self.assertEqual(self.confidential.out_of("correct correct"), "correct ****")
+        self.assertEqual(self.confidential.out_of("corrcorrec"), "corr****")
+
+    def test_as_it_is_read(self) -> None:
+        """What is repeated is read with question marks for control characters, and for what is not ASCII or UTF-8."""
+        self.confidential.add("p\u00e4ss\twort\udcff")
+        reply = "535 p\u00e4ss\twort\udcff\r\n".encode("utf-8", "surrogateescape")
+        for utf8 in (True, False):
+            (line,) = LineReader(utf8=utf8).feed(reply)
+            assert isinstance(line, str)
+            self.assertEqual(self.confidential.out_of(line), "535 ****")
+
+    def test_shown(self) -> None:
+        """It shows nothing of itself."""
+        self.confidential.add(WORD)
+        self.assertEqual(repr(self.confidential), "****")

@@ -21,7 +21,7 @@ from twisted_mta.config.settings import load_settings
 from twisted_mta.content.in_memory import BytesContent
 from twisted_mta.interfaces import ISASLMechanism, ISASLMechanismFactory, ITokenProvider, SaslError, TokenError
 from twisted_mta.model.events import Event
-from twisted_mta.model.login import ChannelBinding, Login
+from twisted_mta.model.login import ChannelBinding, Confidential, Login
 from twisted_mta.observe.maillog import LogStyle, line_of
 from twisted_mta.sasl.choice import Mechanisms
 from twisted_mta.sasl.conversation import Conversation
@@ -32,6 +32,7 @@ from twisted_mta.session.channel import IN_THE_CLEAR, Channel, SecurityOptions
 from twisted_mta.session.login import Helpers, LoginRules, Outcome
 from twisted_mta.session.overhearing import DetailedLog, Ear
 from twisted_mta.session.session import Session
+from twisted_mta.session.tables import SessionTables
 from twisted_mta.session.transcript import Transcript
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, Dialog
@@ -39,7 +40,7 @@ from twisted_mta.smtp.capabilities import Feature, parse_ehlo
 from twisted_mta.smtp.greeting import Occasion, Rebuff
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.tables.maps import Maps
-from twisted_mta.tables.opening import TableContext
+from twisted_mta.tables.opening import FOLDED, TableContext
 from twisted_mta.tables.table_set import TableSet
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.state import TlsState
@@ -84,7 +85,7 @@ class LoginTestCase(SynchronousTestCase):
         self.now = 1_700_000_000.0
         self.tokens: ITokenProvider | None = None
         self.mechanisms = Mechanisms()
-        self.hidden: list[str] = []
+        self.confidential = Confidential()
 
     def rules(self, protocol: str = "smtp", **parameters: str) -> LoginRules:
         """The rules that parameters make; those of ENABLED beside others."""
@@ -132,7 +133,7 @@ class LoginTestCase(SynchronousTestCase):
         async def steps() -> Outcome | Rebuff:
             lines = [f"250-AUTH {names}" for names in auth or ["PLAIN"]]
             offer = await rules.hear(parse_ehlo("\n".join(["250-mx", *lines])), PEER)
-            return await rules.log_in(PEER, offer, occasion, channel, perform, self.hidden.append)
+            return await rules.log_in(PEER, offer, occasion, channel, perform, self.confidential)
 
         done: list[Any] = []
         Deferred.fromCoroutine(steps()).addBoth(done.append)
@@ -220,7 +221,7 @@ class OutcomeTests(LoginTestCase):
         self.assertIs(self.log_in(self.rules(), "235 ok", "LOGIN PLAIN"), Outcome.AUTHENTICATED)
         self.assertEqual(self.said, ["AUTH PLAIN AHVzZXIAc2VjcmV0"])
         self.assertEqual(self.log, [])
-        self.assertEqual(self.hidden, ["secret"])
+        self.assertEqual(self.confidential.out_of("secret AHVzZXIAc2VjcmV0"), "**** ****")
 
     def test_not_wanted(self) -> None:
         """Without credentials there is no login, even if the server offers nothing that could be used."""
@@ -303,7 +304,7 @@ class OutcomeTests(LoginTestCase):
 
         async def steps() -> Any:
             offer = await rules.hear(parse_ehlo("250-mx\n250 AUTH PLAIN"), PEER)
-            return await rules.log_in(PEER, offer, OCCASION, IN_THE_CLEAR, perform, self.hidden.append)
+            return await rules.log_in(PEER, offer, OCCASION, IN_THE_CLEAR, perform, self.confidential)
 
         self.failureResultOf(Deferred.fromCoroutine(steps()), ConnectionBrokenError)
 
@@ -651,15 +652,48 @@ class SecrecyTests(SessionTestCase):
                 for secret in (self.PASSWORD, *encoded):
                     self.assertNotIn(secret, shown, f"{name}: {refusal}")
 
-    def log_in(self, name: str, refusals: Iterable[str]) -> str:
+    def test_any_challenge(self) -> None:
+        """What answers a challenge is secret whatever its code is: each 3xx is one."""
+        secrets = [base64.b64encode(text.encode()).decode() for text in ("user", self.PASSWORD)]
+        for code in ("334", "300", "354", "hm\r\n399"):
+            shown = self.log_in("LOGIN", [], challenge=f"{code} VXNlcm5hbWU6")
+            self.assertIn("****", shown)
+            for secret in secrets:
+                self.assertNotIn(secret, shown, code)
+
+    def test_cut_lines(self) -> None:
+        """Nor is there anything of a password where a line is cut within it."""
+        for before in (0, 20, 2040 - len(self.PASSWORD) // 2):
+            for lines in ("535 {0}{1}{2}", "535-{0}{1}{2} | 535-{0} | 535-{1} | 535 {1}", "{0}{1}{2} | 535 no"):
+                refusal = lines.format("x" * before, self.PASSWORD, "x" * 3000)
+                shown = self.log_in("PLAIN", [refusal])
+                self.assertNotIn(self.PASSWORD[:8], shown, f"{before}: {lines[:20]}")
+
+    def test_filtered_replies(self) -> None:
+        """Nor where lines are replaced, or cannot be."""
+        for name in ("regexp:{{/^535 (.*)/ 535 5.7.8 $1}}", "fail:x"):
+            shown = self.log_in("PLAIN", [f"535 {self.PASSWORD}"], reply_filter=name)
+            self.assertIn("****", shown)
+            self.assertNotIn(self.PASSWORD[:8], shown, name)
+
+    def log_in(
+        self,
+        name: str,
+        refusals: Iterable[str],
+        challenge: str = "334 VXNlcm5hbWU6",
+        reply_filter: str = "",
+    ) -> str:
         """Log in with one mechanism, answered by challenges and a refusal; all that can be seen of it."""
         self.connect()
         transcript = Transcript()
         self.protocol.ear = Ear([transcript, DetailedLog(PEER.relay, self.events.append)], 2048)
         done = self.greet(f"AUTH {name}")
+        if reply_filter:
+            tables = TableSet(TableContext(lambda _: None, Path("/"), Path("/"), self.events.append))
+            self.protocol.ask(SessionTables(tables.open(reply_filter, FOLDED)))
         for _ in range(2):
             if "AUTH" in self.client() or not done.called:
-                self.server("334 VXNlcm5hbWU6")
+                self.server(challenge)
         self.client()
         for refusal in refusals:
             self.server(*refusal.split(" | "))

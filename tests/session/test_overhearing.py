@@ -1,4 +1,4 @@
-"""Who may listen to a dialog hears it in order, and no secrets."""
+"""Who may listen to a dialog hears it in order."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -56,13 +56,13 @@ class EarTests(SynchronousTestCase):
         self.ear.came("250 what?")
         self.ear.completed()
         self.ear.read()
-        self.ear.said(b"EHLO c\r\n")
+        self.ear.said("EHLO c\r\n")
         self.ear.read()
         self.assertEqual(self.written.lines, ["S 220 hi", "C EHLO c", "S 250 what?"])
 
     def test_group(self) -> None:
         """Commands that go out together are told one by one."""
-        self.ear.said(b"MAIL FROM:<>\r\nRCPT TO:<a@d>\r\nDATA\r\n")
+        self.ear.said("MAIL FROM:<>\r\nRCPT TO:<a@d>\r\nDATA\r\n")
         self.assertEqual(self.written.lines, ["C MAIL FROM:<>", "C RCPT TO:<a@d>", "C DATA"])
 
     def test_unfinished_reply(self) -> None:
@@ -81,7 +81,7 @@ class EarTests(SynchronousTestCase):
 
     def test_unprintable_commands(self) -> None:
         """Whatever is in an address harms nobody."""
-        self.ear.said("MAIL FROM:<\x1b[1mä\udcff@c>\r\n".encode("utf-8", "surrogateescape"))
+        self.ear.said("MAIL FROM:<\x1b[1mä\udcff@c>\r\n")
         self.assertEqual(self.written.lines, ["C MAIL FROM:<?[1mä?@c>"])
 
     def test_long_replies(self) -> None:
@@ -92,41 +92,6 @@ class EarTests(SynchronousTestCase):
         ear.completed()
         ear.read()
         self.assertEqual(self.written.lines, ["S 250-12345", "S 250-6", "- 250-" + "x" * 96, "- 250 ok"])
-
-    def test_no_secrets_in_auth(self) -> None:
-        """An initial response is hidden; the mechanism is not."""
-        self.ear.said(b"AUTH PLAIN AHVzZXIAcGFzcw==\r\n")
-        self.ear.said(b"auth CRAM-MD5\r\n")
-        self.assertEqual(self.written.lines, ["C AUTH PLAIN ****", "C auth CRAM-MD5"])
-
-    def test_no_secrets_after_a_challenge(self) -> None:
-        """What answers a 334 is hidden, but giving up is not; then all is as before."""
-        for command in (b"dXNlcg==\r\n", b"cGFzcw==\r\n", b"*\r\n"):
-            self.reply("334 more")
-            self.ear.said(command)
-        self.reply("501 5.7.0 as you like")
-        self.ear.said(b"QUIT\r\n")
-        self.assertEqual(
-            self.written.lines,
-            ["S 334 more", "C ****", "S 334 more", "C ****", "S 334 more", "C *", "S 501 5.7.0 as you like", "C QUIT"],
-        )
-
-    def test_secrets_that_are_repeated(self) -> None:
-        """What was hidden once stays hidden when the server says it, or a filter; QUIT after a challenge is no secret."""
-        self.ear.hide("pass word")
-        self.ear.hide("abc")
-        self.ear.said(b"AUTH PLAIN AHVzZXIAcGFzcw==\r\n")
-        self.reply("334 more")
-        self.ear.said(b"cGFzcw==\r\n")
-        self.reply("334 abc cGFzcw== pass word")
-        self.ear.said(b"QUIT\r\n")
-        self.ear.came("500 AHVzZXIAcGFzcw== QUIT", "500 no cGFzcw==")
-        self.ear.completed()
-        self.ear.read()
-        self.assertEqual(
-            self.written.lines[1:],
-            ["S 334 more", "C ****", "S 334 abc **** ****", "C QUIT", "S 500 **** QUIT", "= 500 no ****"],
-        )
 
 
 class DialogTests(ShellTestCase):
@@ -198,7 +163,7 @@ class DetailedLogTests(SynchronousTestCase):
         logged: list[Event] = []
         log = DetailedLog("mx[192.0.2.1]:25", logged.append)
         ear = Ear([log], 10)
-        ear.said(b"EHLO c\r\n")
+        ear.said("EHLO c\r\n")
         for line in ("250-" + "x" * 200, "250 ok"):
             ear.came(line)
         ear.came("250 ok", "550 no")

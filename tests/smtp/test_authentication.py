@@ -13,7 +13,7 @@ from tests.sasl.logins import login, mechanism
 from tests.sasl.test_scram import SHA1_FINAL, SHA1_FIRST, conversation
 from twisted_mta.interfaces import ISASLMechanism, SaslError
 from twisted_mta.model.dsn import DsnStatus
-from twisted_mta.model.login import Login, Secret
+from twisted_mta.model.login import Confidential, Login, Secret
 from twisted_mta.model.sasl_events import RefusalExplained, SaslTrouble
 from twisted_mta.observe.maillog import LogStyle, line_of
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass, Write
@@ -35,6 +35,13 @@ HARD = AuthTerms(soft_bounce=False)
 ERROR = base64.b64encode(b'{"status":"401"}').decode()
 
 
+def confidential(secret: Secret) -> Confidential:
+    """What nobody may see."""
+    words = Confidential()
+    words.add(secret.reveal())
+    return words
+
+
 class AuthTestCase(DialogTestCase):
     """Plays logins."""
 
@@ -43,7 +50,7 @@ class AuthTestCase(DialogTestCase):
     ) -> Played[Authentication]:
         """Play a login."""
         of = of or login("user", "secret")
-        return self.play(authenticate(PEER, mechanism(name, of), terms, of.password), script)
+        return self.play(authenticate(PEER, mechanism(name, of), terms, confidential(of.password)), script)
 
     def why(self, name: str, script: str, of: Login | None = None, terms: AuthTerms = TERMS) -> DsnStatus:
         """Why a login fails."""
@@ -100,7 +107,7 @@ class UsualTests(AuthTestCase):
     def test_separators(self) -> None:
         """A challenge stands behind the first blank, tab, hyphen or line end, as in smtp(8)."""
         for text in ("334 YQ==", "334-YQ==", "334\tYQ==", "334\nYQ=="):
-            dialog = authenticate(PEER, mechanism("CRAM-MD5", login("u", "pw")), TERMS)
+            dialog = authenticate(PEER, mechanism("CRAM-MD5", login("u", "pw")), TERMS, Confidential())
             next(dialog)
             dialog.send(None)
             answer = dialog.send(Reply(334, "2.0.0", text))
@@ -135,7 +142,7 @@ class UsualTests(AuthTestCase):
         made = conversation(login())
         first, final = (base64.b64encode(message).decode() for message in (SHA1_FIRST, SHA1_FINAL))
         played = play(
-            authenticate(PEER, made, TERMS, Secret("pencil")),
+            authenticate(PEER, made, TERMS, confidential(Secret("pencil"))),
             ScriptedServer(f"S: 334 {first}\nS: 334 {final}\nS: 235 ok"),
         )
         self.assertEqual(played.result, Authentication())
@@ -291,7 +298,7 @@ class OwnFailureTests(AuthTestCase):
             def succeeded(self) -> None:
                 """Never."""
 
-        played = play(authenticate(PEER, Patient(), TERMS), ScriptedServer("S: 334 YQ==\n" * 1000))
+        played = play(authenticate(PEER, Patient(), TERMS, Confidential()), ScriptedServer("S: 334 YQ==\n" * 1000))
         assert played.result is not None and played.result.rebuff is not None
         why = played.result.rebuff.why
         self.assertEqual(why.status, "4.3.0")
@@ -328,7 +335,7 @@ class OwnFailureTests(AuthTestCase):
         """A server that says yes without a proof that it owes is refused."""
         challenge = base64.b64encode(b"nonce=n,algorithm=md5-sess").decode()
         played = play(
-            authenticate(PEER, mechanism("DIGEST-MD5", login()), TERMS),
+            authenticate(PEER, mechanism("DIGEST-MD5", login()), TERMS, Confidential()),
             ScriptedServer(f"S: 334 {challenge}\nS: 235 ok"),
         )
         assert played.result is not None and played.result.rebuff is not None
@@ -342,7 +349,8 @@ class LostTests(AuthTestCase):
         """Postfix counts the login as part of EHLO or LHLO."""
         for terms, word in ((TERMS, "EHLO"), (AuthTerms(lmtp=True), "LHLO")):
             for breakage, text in (("(lost)", "lost connection with"), ("(timeout)", "conversation with")):
-                played = play(authenticate(PEER, mechanism("PLAIN", login()), terms), ScriptedServer(f"S: {breakage}"))
+                dialog = authenticate(PEER, mechanism("PLAIN", login()), terms, Confidential())
+                played = play(dialog, ScriptedServer(f"S: {breakage}"))
                 error = played.error
                 assert isinstance(error, ConnectionBrokenError)
                 reason = error.why(PEER).reason
@@ -465,6 +473,7 @@ class SecretTests(AuthTestCase):
         """Whatever a server says, there is an end, and the password is nowhere but on the wire."""
         of = login("user", "secret pass phrase")
         script = "\n".join(f"S: {reply}" for reply in [*replies, "535 5.7.8 secret pass phrase"])
-        played = play(authenticate(PEER, mechanism(name, of), TERMS, of.password), ScriptedServer(script))
+        dialog = authenticate(PEER, mechanism(name, of), TERMS, confidential(of.password))
+        played = play(dialog, ScriptedServer(script))
         if played.error is None:
             self.assertNotIn("secret pass phrase", self.shown(played))

@@ -5,11 +5,14 @@ Sources: RFC 4422 section 2; RFC 5056 section 2.1; RFC 5929 and RFC 9266 (kinds 
 """
 
 import hmac
+import re
 from dataclasses import dataclass, field
 
-from twisted_mta.model.text import to_wire
+from twisted_mta.model.text import printable, to_wire
 
 _STARS = "****"
+_SHORTEST_WORD = 4  # shorter ones may be anything
+_UNREADABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class Secret:
@@ -50,6 +53,48 @@ class Secret:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a secret is not written anywhere")
+
+
+class Confidential:
+    """What was said in confidence on one connection, to be taken out of all that anybody is told of it."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self) -> None:
+        """Nothing was said."""
+        self._words: list[str] = []
+
+    def add(self, word: str) -> None:
+        """Never tell this; very short words are told all the same, as they may be anything.
+
+        Args:
+            word: a password, a token, or a response in base64.
+        """
+        # A server may repeat it, and what it says is read with question marks for what does no good in a log.
+        forms = {word, _UNREADABLE.sub("?", word), printable(word, utf8=False)}
+        forms = {form for form in forms if len(form) >= _SHORTEST_WORD}
+        self._words = sorted({*self._words, *forms}, key=len, reverse=True)
+
+    def out_of(self, text: str) -> str:
+        """The text with stars in place of what was said in confidence, also of its beginning where a line ends within it."""
+        if not self._words:
+            return text
+        for word in self._words:
+            text = text.replace(word, _STARS)
+        return "\n".join(map(self._without_beginnings, text.split("\n")))
+
+    def _without_beginnings(self, line: str) -> str:
+        for word in self._words:
+            start = word[:_SHORTEST_WORD]
+            at = line.find(start, max(len(line) - len(word), 0))
+            while at >= 0:
+                if word.startswith(line[at:]):
+                    return line[:at] + _STARS
+                at = line.find(start, at + 1)
+        return line
+
+    def __repr__(self) -> str:
+        return _STARS
 
 
 @dataclass(frozen=True, slots=True)

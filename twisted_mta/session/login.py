@@ -21,7 +21,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
 from twisted_mta.interfaces import ISASLMechanism, ISASLMechanismFactory, ITokenProvider, SaslError, TableError
 from twisted_mta.model.events import Emit
-from twisted_mta.model.login import Login, Secret
+from twisted_mta.model.login import Confidential, Login, Secret
 from twisted_mta.model.sasl_events import MechanismsPassedOver, PasswordLookupFailed, SaslTrouble
 from twisted_mta.sasl.choice import Mechanisms
 from twisted_mta.sasl.conversation import NO_MECHANISM
@@ -200,7 +200,7 @@ class LoginRules:
         occasion: Occasion,
         channel: Channel,
         perform: Perform,
-        hide: Callable[[str], None],
+        confidential: Confidential,
     ) -> Outcome | Rebuff:
         """Log in to a server that has said AUTH.
 
@@ -210,7 +210,7 @@ class LoginRules:
             occasion: the message.
             channel: the connection.
             perform: talks to the server.
-            hide: told what must not be seen by those who overhear it.
+            confidential: what must not be told of the connection; passwords are added to it.
 
         Returns:
             The outcome; or why this server gets no mail.
@@ -228,7 +228,7 @@ class LoginRules:
         if not offer.names:
             return Rebuff(nothing_offered(peer))
         try:
-            return await _Attempt(self, peer, credentials, perform, hide).run(offer, channel)
+            return await _Attempt(self, peer, credentials, perform, confidential).run(offer, channel)
         except SaslError as error:
             if error.warning:
                 self.helpers.emit(SaslTrouble(error.warning))
@@ -244,13 +244,13 @@ class _Attempt:
         peer: Peer,
         credentials: Credentials,
         perform: Perform,
-        hide: Callable[[str], None],
+        confidential: Confidential,
     ) -> None:
         self._rules = rules
         self._peer = peer
         self._credentials = credentials
         self._perform = perform
-        self._hide = hide
+        self._confidential = confidential
         self._account: str | None = None
 
     async def run(self, offer: Offer, channel: Channel) -> Outcome | Rebuff:
@@ -268,9 +268,9 @@ class _Attempt:
         if self._account is not None:
             secret = await self._token(self._account)
             login = replace(login, password=secret)
-        self._hide(secret.reveal())
+        self._confidential.add(secret.reveal())
         mechanism = await self._make(factory, login)
-        ended = await self._perform(authenticate(peer, mechanism, rules.terms, secret))
+        ended = await self._perform(authenticate(peer, mechanism, rules.terms, self._confidential))
         if ended.rebuff is None:
             return Outcome.AUTHENTICATED
         await self._learn(ended, memory, secret)

@@ -3,29 +3,21 @@
 Replies may come before they are read, several at a time. A listener must not learn of them earlier than the dialog does, or the
 order would be wrong, and the reply to QUIT, which nobody reads, would be there or not as chance has it.
 
-What passes for a secret is never told: the responses of AUTH, also where the server repeats them.
+Secrets do not come here: the connection takes out what was said in confidence, also where the server repeats it.
 
 Flow: delivery/ gives a session an Ear if there is anybody to listen; session/protocol.py tells it; listeners are a Transcript
 (session/transcript.py) and the detailed log of debug_peer_list.
-Sources: postconf(5) debug_peer_list, notify_classes, line_length_limit; RFC 4954 section 4 (AUTH).
+Sources: postconf(5) debug_peer_list, notify_classes, line_length_limit.
 """
 
-import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from twisted_mta.model.events import DialogHeard, DialogSaid, Emit
-from twisted_mta.model.text import printable, to_text
+from twisted_mta.model.text import printable
 
-HIDDEN = "****"
-"""What stands in the place of a secret."""
-
-_AUTH_WITH_RESPONSE = re.compile(r"(AUTH +[^ ]+) +(.+)", re.IGNORECASE | re.DOTALL)
-_SHORTEST_SECRET = 4
-_SECRETS_KEPT = 8  # no login has more responses
-_CHALLENGE = "334"
 _SHOWN_CHARACTERS = 100  # of a reply line, in the log
 
 
@@ -56,7 +48,7 @@ class _Heard:
 class Ear:
     """Overhears one connection during one delivery."""
 
-    __slots__ = ("_challenged", "_listeners", "_partial", "_reply_limit", "_secrets", "_unread", "_utf8")
+    __slots__ = ("_listeners", "_partial", "_reply_limit", "_unread", "_utf8")
 
     def __init__(self, listeners: Sequence[Listener], reply_limit: int, *, utf8: bool = True) -> None:
         """Begin to listen.
@@ -71,18 +63,11 @@ class Ear:
         self._utf8 = utf8
         self._unread: deque[_Heard] = deque()
         self._partial = _Heard()
-        self._challenged = False
-        self._secrets: deque[str] = deque(maxlen=_SECRETS_KEPT)
 
-    def hide(self, secret: str) -> None:
-        """Never tell this, whoever says it; very short texts are told all the same, as they may be anything."""
-        if len(secret) >= _SHORTEST_SECRET:
-            self._secrets.append(secret)
-
-    def said(self, data: bytes) -> None:
-        """A group of commands is written."""
-        for command in to_text(data).removesuffix("\r\n").split("\r\n"):
-            shown = printable(self._without_secrets(command), utf8=self._utf8)
+    def said(self, commands: str) -> None:
+        """A group of commands is written, each with its line end."""
+        for command in commands.removesuffix("\r\n").split("\r\n"):
+            shown = printable(command, utf8=self._utf8)
             for listener in self._listeners:
                 listener.said(shown)
 
@@ -106,10 +91,6 @@ class Ear:
         else:
             heard, self._partial = self._partial, _Heard()
         for line, instead, has_room in heard.lines:
-            self._challenged = (line if instead is None else instead).startswith(_CHALLENGE)
-            for secret in self._secrets:
-                line = line.replace(secret, HIDDEN)
-                instead = instead and instead.replace(secret, HIDDEN)
             for listener in self._listeners:
                 if not has_room:
                     listener.dropped(line)
@@ -117,19 +98,6 @@ class Ear:
                 listener.heard(line)
                 if instead is not None:
                     listener.replaced(instead)
-
-    def _without_secrets(self, command: str) -> str:
-        if self._challenged:
-            self._challenged = False
-            # A login that cannot go on is left with QUIT.
-            return command if command in ("*", "QUIT") else self._hidden(command)
-        match = _AUTH_WITH_RESPONSE.fullmatch(command)
-        return f"{match[1]} {self._hidden(match[2])}" if match else command
-
-    def _hidden(self, secret: str) -> str:
-        """Stars, also where the server repeats it."""
-        self.hide(secret)
-        return HIDDEN
 
 
 class DetailedLog:

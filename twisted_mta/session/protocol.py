@@ -23,6 +23,8 @@ from zope.interface import implementer
 from twisted_mta.interfaces import IMessageContent, TableError
 from twisted_mta.model import events
 from twisted_mta.model.events import Emit
+from twisted_mta.model.login import Confidential
+from twisted_mta.model.text import to_text
 from twisted_mta.session.body import Body
 from twisted_mta.session.content_rules import PLAIN
 from twisted_mta.session.filtering import FilteredLines
@@ -81,6 +83,7 @@ class DialogProtocol(Protocol):
         pipelining: whether commands are pipelined; then garbage in replies is worth a warning.
         troubles: the errors seen so far that the postmaster may want to hear of.
         ear: hears what is said; None: nobody listens.
+        confidential: what nobody is told of it, be it said by us or repeated by the server.
         tables: what dialogs ask; set by `ask`.
         content_rules: how content is treated.
     """
@@ -102,6 +105,7 @@ class DialogProtocol(Protocol):
         self.pipelining = False
         self.troubles = ErrorClass.NONE
         self.ear: Ear | None = None
+        self.confidential = Confidential()
         self.tables = NO_TABLES
         self.content_rules = PLAIN
         self._settings = settings
@@ -297,7 +301,7 @@ class DialogProtocol(Protocol):
                     data = cast(Write, action).data
                     self._output.append(data)
                     if self.ear is not None:
-                        self.ear.said(data)
+                        self.ear.said(self.confidential.out_of(to_text(data)))
                 elif kind is SendContent:
                     self._begin_content(cast(SendContent, action))
                     return
@@ -400,7 +404,9 @@ class DialogProtocol(Protocol):
             if isinstance(item, str):
                 self._take_line(item)
             elif isinstance(item, OverlongLine):
-                self._emit(events.ReplyTooLong(self.peer.relay, self._settings.line_length_limit, item.start))
+                self._emit(
+                    events.ReplyTooLong(self.peer.relay, self._settings.line_length_limit, self._told(item.start))
+                )
             else:
                 self._end_of_patience()
         self._serve()
@@ -416,9 +422,9 @@ class DialogProtocol(Protocol):
     def _hear(self, line: str, instead: str | None = None, *, early: bool = False) -> bool:
         """Take a line, or what stands instead of it; True if it ends a reply, or there is none to be hoped for."""
         if instead is not None:
-            self._emit(events.ReplyReplaced(self.peer.relay, line, instead))
+            self._emit(events.ReplyReplaced(self.peer.relay, self._told(line), self._told(instead)))
         if self.ear is not None:
-            self.ear.came(line, instead)
+            self.ear.came(self._told(line), None if instead is None else self._told(instead))
         taken = self._assembler.add(line if instead is None else instead)
         if not taken:
             return False
@@ -433,14 +439,18 @@ class DialogProtocol(Protocol):
                 self._take_garbage(trouble.line)
             elif isinstance(trouble, OverlongReply):
                 limit = self._settings.line_length_limit
-                self._emit(events.MultilineReplyTooLong(self.peer.relay, limit, trouble.start))
+                self._emit(events.MultilineReplyTooLong(self.peer.relay, limit, self._told(trouble.start)))
         return False
+
+    def _told(self, line: str) -> str:
+        """What may be told of a line: some servers repeat what they did not understand."""
+        return self.confidential.out_of(line)
 
     def _filter_failed(self, line: str, error: Exception) -> None:
         """Nobody can tell what the server says: it is not listened to any more."""
         table = self.tables.reply_filter
         assert table is not None
-        self._emit(events.ReplyFilterFailed(self._queue_id, table.name, line))
+        self._emit(events.ReplyFilterFailed(self._queue_id, table.name, self._told(line)))
         if not isinstance(error, TableError):
             # A defect of the table, which would be hidden otherwise.
             self._emit(events.TableWarning(f"{table.name}: {error!r}"))
@@ -467,7 +477,7 @@ class DialogProtocol(Protocol):
     def _take_garbage(self, line: str) -> None:
         """It is told when it is read: only then is it known whether commands are pipelined."""
         self._garbage_came += 1
-        self._garbage.append(line[:_SHOWN_CHARACTERS])
+        self._garbage.append(self._told(line)[:_SHOWN_CHARACTERS])
         if len(self._garbage) > UNREAD_REPLIES_LIMIT:
             self._end_of_patience()
 

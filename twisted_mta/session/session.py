@@ -194,15 +194,11 @@ class Session:
             return self._protocol.perform(dialog, _unexpected, occasion.queue_id)
 
         channel = Channel(self.tls, self.handshake.channel_binding) if self.handshake and self.tls else IN_THE_CLEAR
-        outcome = await self._logins.log_in(self.peer, offer, occasion, channel, perform, self._hide)
+        outcome = await self._logins.log_in(self.peer, offer, occasion, channel, perform, self._protocol.confidential)
         if isinstance(outcome, Rebuff) or outcome is Outcome.AUTHENTICATED:
             return outcome if isinstance(outcome, Rebuff) else welcome
         features = welcome.capabilities.features & ~Feature.AUTH
         return replace(welcome, capabilities=replace(welcome.capabilities, features=features))
-
-    def _hide(self, secret: str) -> None:
-        if self._protocol.ear is not None:
-            self._protocol.ear.hide(secret)
 
     # ---- TLS ----
 

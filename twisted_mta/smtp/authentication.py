@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from twisted_mta.interfaces import ISASLMechanism, SaslError
 from twisted_mta.model.dsn import DsnStatus, from_server
-from twisted_mta.model.login import Secret
+from twisted_mta.model.login import Confidential
 from twisted_mta.model.sasl_events import RefusalExplained, SaslTrouble
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import AwaitReply, Dialog, Note, Write, trouble_of
@@ -37,9 +37,6 @@ MOST_CHALLENGES = 100
 _COMMAND_OCTETS = len("AUTH  \r\n")
 _FIRST_WORD_END = re.compile(r"[- \t\n]")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
-_HIDDEN = "****"
-_SHORTEST_SECRET = 4
-_NO_SECRET = Secret("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ class Authentication:
 
 
 def authenticate(
-    peer: Peer, mechanism: ISASLMechanism, terms: AuthTerms, secret: Secret = _NO_SECRET
+    peer: Peer, mechanism: ISASLMechanism, terms: AuthTerms, confidential: Confidential
 ) -> Dialog[Authentication]:
     """Log in.
 
@@ -77,9 +74,8 @@ def authenticate(
         peer: the server.
         mechanism: says what we say.
         terms: settings.
-        secret: the password, or the token, which must not be seen in what the server says.
+        confidential: has the password, or the token; what we say is added to it, before it is said.
     """
-    confidential = {secret.reveal()}
     try:
         reply = yield from _converse(peer, mechanism, terms, confidential)
         if isinstance(reply, DsnStatus):
@@ -89,18 +85,17 @@ def authenticate(
             return Authentication()
     except SaslError as error:
         if error.warning:
-            yield Note(SaslTrouble(_without(confidential, error.warning)))
+            yield Note(SaslTrouble(confidential.out_of(error.warning)))
         return Authentication(Rebuff(cannot_authenticate(peer, error.problem)))
     if mechanism.remark:
-        remark = _without(confidential, mechanism.remark)
-        yield Note(RefusalExplained(peer.relay, mechanism.name, remark))
+        yield Note(RefusalExplained(peer.relay, mechanism.name, confidential.out_of(mechanism.remark)))
     yield from trouble_of(reply)
-    reply = replace(reply, text=_without(confidential, reply.text))
+    reply = replace(reply, text=confidential.out_of(reply.text))
     return Authentication(Rebuff(refused(peer, reply, terms)), reply)
 
 
 def _converse(
-    peer: Peer, mechanism: ISASLMechanism, terms: AuthTerms, confidential: set[str]
+    peer: Peer, mechanism: ISASLMechanism, terms: AuthTerms, confidential: Confidential
 ) -> Dialog[Reply | DsnStatus]:
     """Say what there is to say.
 
@@ -140,14 +135,6 @@ def _converse(
             first = None
         yield Write(encoded + b"\r\n")
     return DsnStatus("4.3.0", f"SASL authentication failed; authentication protocol loop with server {peer.namaddr}")
-
-
-def _without(confidential: set[str], text: str) -> str:
-    """The text without what was said in confidence; very short words stay, as they may be anything."""
-    for word in sorted(confidential, key=len, reverse=True):
-        if len(word) >= _SHORTEST_SECRET:
-            text = text.replace(word, _HIDDEN)
-    return text
 
 
 def _behind_code(text: str) -> str:
