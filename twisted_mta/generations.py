@@ -153,7 +153,7 @@ class Generation:
 
     def is_settling(self) -> bool:
         """Whether what is wrong with it may be wrong only because a file is just being written."""
-        return bool(self.problem) and (self._stamp.age_seconds < SETTLING_SECONDS or self._tables.is_settling())
+        return bool(self.problem) and (abs(self._stamp.age_seconds) < SETTLING_SECONDS or self._tables.is_settling())
 
     def retire(self) -> None:
         """Take no more requests; the tables are closed when the last one is done."""

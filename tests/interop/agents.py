@@ -88,7 +88,13 @@ def service_command(postfix: Postfix, protocol: str, options: Sequence[str]) -> 
 
 
 class ServiceAgent:
-    """Our service, as a process of user postfix."""
+    """Our service, as a process of user postfix.
+
+    Attributes:
+        user: who starts it; None: root.
+    """
+
+    user: str | None = "postfix"
 
     def __init__(self, postfix: Postfix, package: Path, protocol: str, options: Sequence[str]) -> None:
         self._postfix = postfix
@@ -123,7 +129,7 @@ class ServiceAgent:
 
     def launch(self) -> None:
         """Start a process, whatever becomes of it."""
-        user = pwd.getpwnam("postfix")
+        user = pwd.getpwnam(self.user) if self.user else None
         environment = self._postfix.environment | {"PYTHONPATH": str(self._package), "PYTHONDONTWRITEBYTECODE": "1"}
         environment["PATH"] = "/usr/sbin:" + os.defpath
         with self._output.open("ab") as output:
@@ -134,11 +140,17 @@ class ServiceAgent:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                user=user.pw_uid,
-                group=user.pw_gid,
-                extra_groups=[],
+                user=user.pw_uid if user else None,
+                group=user.pw_gid if user else None,
+                extra_groups=[] if user else None,
                 start_new_session=True,
             )
+
+    @property
+    def process(self) -> int:
+        """The number of the process that was started."""
+        assert self._process is not None
+        return self._process.pid
 
     def _listens(self) -> bool:
         if self._process is None or self._process.poll() is not None:
@@ -193,6 +205,12 @@ class ServiceAgent:
             raise AgentError(f"the service ended with status {status} after SIGTERM: {self.printed}")
         if "Traceback" in self.printed or "Unhandled" in self.printed:
             raise AgentError(f"the service had an unhandled exception: {self.printed}")
+
+
+class RootServiceAgent(ServiceAgent):
+    """Our service, started by root: a supervisor with workers."""
+
+    user = None
 
 
 class PostfixAgent:

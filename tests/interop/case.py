@@ -58,6 +58,7 @@ class InteropCase(TestCase):
 
     timeout = 60 * LONG
     protocol: ClassVar[str] = "smtp"
+    service_class: ClassVar[type[ServiceAgent]] = ServiceAgent
 
     postfix: Postfix
     agent: Agent
@@ -103,7 +104,7 @@ class InteropCase(TestCase):
         """
         rows = " ".join(f"{{{domain}={transport}:{nexthop}}}" for domain, nexthop in routes.items())
         if agents.own_service():
-            self.agent = ServiceAgent(self.postfix, installed_package(), self.protocol, options)
+            self.agent = self.service_class(self.postfix, installed_package(), self.protocol, options)
         else:
             self.agent = PostfixAgent(self.protocol, options)
         self.postfix.create(

@@ -2,13 +2,12 @@
 
 import os
 import socket
-import subprocess
-import sys
+from pathlib import Path
 
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_mta.postfix.peers import QueueManagerWatch, is_running, peer_process
+from twisted_mta.postfix.peers import QueueManagerWatch, peer_process, program_of
 
 
 class SocketTransport:
@@ -40,13 +39,10 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(peer_process(SocketTransport(inet)), 0)
         self.assertEqual(peer_process(StringTransport()), 0)
 
-    def test_running(self) -> None:
-        """A process runs until it has ended."""
-        ended = subprocess.Popen([sys.executable, "-c", ""])
-        ended.wait()
-        self.assertFalse(is_running(ended.pid))
-        self.assertTrue(is_running(os.getpid()))
-        self.assertTrue(is_running(1))
+    def test_program(self) -> None:
+        """The name of a process's program, as long as it runs."""
+        self.assertEqual(program_of(os.getpid()), Path("/proc/self/comm").read_text().strip())
+        self.assertEqual(program_of(2**22 + 1), "")
 
 
 class QueueManagerWatchTests(SynchronousTestCase):
@@ -54,22 +50,21 @@ class QueueManagerWatchTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Some processes run."""
-        self.running = {10, 20, 30}
-        self.watch = QueueManagerWatch(self.running.__contains__)
+        programs = {10: "qmgr", 20: "qmgr", 30: "oqmgr", 40: "smtp"}
+        self.watch = QueueManagerWatch(lambda process: programs.get(process, ""))
+
+    def new_ones(self, *processes: int) -> list[int]:
+        """The processes that count as new as they connect in turn."""
+        return [process for process in processes if self.watch.is_new(process)]
 
     def test_first(self) -> None:
         """The first one replaces nobody."""
-        self.assertEqual([self.watch.is_new(process) for process in (10, 10)], [False, False])
+        self.assertEqual(self.new_ones(10, 10), [])
 
     def test_replaced(self) -> None:
-        """Another process counts once the one before it has ended."""
-        self.watch.is_new(10)
-        self.running.discard(10)
-        self.assertEqual([self.watch.is_new(process) for process in (20, 20)], [True, False])
+        """Each further one counts once; the one before it may still have something to hand over."""
+        self.assertEqual(self.new_ones(10, 20, 10, 20, 30, 20, 30, 10), [20, 30, 10])
 
     def test_others(self) -> None:
         """Who connects beside the queue manager is none; nor is who cannot be known."""
-        self.watch.is_new(10)
-        self.assertEqual([self.watch.is_new(process) for process in (20, 0, 10)], [False, False, False])
-        self.running.discard(10)
-        self.assertEqual([self.watch.is_new(process) for process in (0, 30)], [False, True])
+        self.assertEqual(self.new_ones(40, 10, 40, 0, 50, 10, 40), [])

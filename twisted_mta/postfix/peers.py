@@ -3,13 +3,16 @@
 ``postfix reload`` replaces the queue manager, but does not reach a service that master(8) has not started.
 
 Flow: requests.py shows each new connection; service.py reads the configuration again when there is a new queue manager.
-Sources: postfix(1) reload; qmgr(8); unix(7) SO_PEERCRED.
+Sources: postfix(1) reload; qmgr(8), oqmgr(8); unix(7) SO_PEERCRED; proc(5).
 """
 
-import os
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
+
+QUEUE_MANAGERS = frozenset({"qmgr", "oqmgr", "nqmgr"})
+"""Their programs: qmgr(8), oqmgr(8) and the former name of the first."""
 
 _CREDENTIALS = struct.Struct("3i")
 
@@ -28,35 +31,31 @@ def peer_process(transport: object) -> int:
     return process
 
 
-def is_running(process: int) -> bool:
-    """Whether there is a process of this number."""
+def program_of(process: int) -> str:
+    """The name of the program that a process runs; empty where that cannot be seen."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
+        return Path(f"/proc/{process}/comm").read_text("utf-8", "replace").strip()
     except OSError:
-        return True  # it is somebody else's
-    return True
+        return ""
 
 
 class QueueManagerWatch:
     """Knows the queue manager by its process.
 
+    Others may connect, too, as delivery agents do that pass mail on; and after a reload, the former queue manager for a while.
+
     Args:
-        runs: whether a process is still there.
+        program: gives the name of a process's program.
     """
 
-    def __init__(self, runs: Callable[[int], bool] = is_running) -> None:
-        self._runs = runs
+    def __init__(self, program: Callable[[int], str] = program_of) -> None:
+        self._program = program
         self._known = 0
+        self._former = 0
 
     def is_new(self, process: int) -> bool:
-        """Whether a process that connects has taken the place of the one that did so before.
-
-        Others may connect, too, as delivery agents do that pass mail on: as long as the queue manager that is known is there,
-        they are not taken for another.
-        """
-        if process in (0, self._known) or (self._known and self._runs(self._known)):
+        """Whether a process that connects is a queue manager that has taken the place of the one before."""
+        if process in (0, self._known, self._former) or self._program(process) not in QUEUE_MANAGERS:
             return False
-        replaced, self._known = self._known != 0, process
-        return replaced
+        self._former, self._known = self._known, process
+        return self._former != 0

@@ -118,7 +118,7 @@ class TableSet:
 
     def is_settling(self) -> bool:
         """Whether a file that could not be used is so young that it may be just being written."""
-        return any(file_age_seconds(path) < SETTLING_SECONDS for path in self._refused)
+        return any(abs(file_age_seconds(path)) < SETTLING_SECONDS for path in self._refused)
 
     def close(self) -> None:
         """Close all tables and lists; no lookup may follow."""
