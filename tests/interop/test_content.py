@@ -4,15 +4,14 @@ TWISTED_MTA_SEED repeats a run, TWISTED_MTA_LONG makes it longer.
 Sources: smtp(8); postconf(5) for the parameters that are set.
 """
 
-import os
 import random
 from collections.abc import Mapping
 
 from tests.interop.agents import SERVICE
 from tests.interop.case import LONG, InteropCase, needs_own_service
+from tests.kit.chance import SEED
 
-SEED = int(os.environ.get("TWISTED_MTA_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
-MESSAGES = 40 * LONG
+MESSAGES = 20 * LONG
 
 SENDER = "sender@sender.example"
 OURS, THEIRS = "192.0.2.1", "192.0.2.2"

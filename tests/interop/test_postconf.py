@@ -20,11 +20,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import twisted_mta
+from tests.kit.chance import LONG, SEED
 from tests.kit.table_server import SocketmapServer, TcpTableServer, netstring
 from twisted_mta.cli.unknown_names import KNOWN_NAMES, ROW_NAMES
 
-LONG = int(os.environ.get("TWISTED_MTA_LONG", "1"))
-SEED = int(os.environ.get("TWISTED_MTA_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 ROUNDS = 3 * LONG
 """Random files of settings."""
 

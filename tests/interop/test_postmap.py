@@ -16,14 +16,13 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.kit.chance import LONG, SEED
 from tests.tables.opened import OpenTables
 from twisted_mta.interfaces import TableError
 from twisted_mta.tables.keys import Fold, fold_ascii, fold_unicode
 from twisted_mta.tables.opening import ADDRESSES, FOLDED, TableFlags
 
-LONG = int(os.environ.get("TWISTED_MTA_LONG", "1"))
-SEED = int(os.environ.get("TWISTED_MTA_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
-ROUNDS = 12 * LONG
+ROUNDS = 6 * LONG
 """Random tables for each type."""
 KEYS = 150
 """Random keys for each table."""
