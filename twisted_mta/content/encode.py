@@ -12,6 +12,8 @@ Sources: RFC 5321 sections 4.5.2 and 4.5.3.1.6; postconf(5) smtp_line_length_lim
 
 from collections.abc import Iterator
 
+from twisted_mta.compiled import or_compiled
+
 
 class DataEncoder:
     """Encodes one message for one server; feed it every chunk, then `finish`.
@@ -49,17 +51,11 @@ class DataEncoder:
 
     def feed_crlf(self, chunk: bytes) -> bytes:
         """Encode a chunk of whole records whose lines end with CRLF; there is no other CR or LF in them."""
-        end = chunk.rfind(b"\n") + 1
-        tail = len(chunk) - end
-        limit = self._limit
-        if limit and (self._used or tail >= limit or has_long_line(chunk, limit + 1)):
-            return b"".join(self._by_record(chunk.replace(b"\r\n", b"\n")))
-        if b"." in chunk:
-            chunk = _with_dots_doubled(chunk)
-            if not self._used and chunk.startswith(b"."):
-                chunk = b"." + chunk
-        self._used = tail if end else self._used + tail
-        return chunk
+        if not self._used and (ready := _get_ready(chunk, self._limit)) is not None:
+            self._used = len(chunk) - chunk.rfind(b"\n") - 1
+            return ready
+        # A line that began before, or one that is too long: both are rare.
+        return self.feed(chunk.replace(b"\r\n", b"\n"))
 
     def finish(self) -> bytes:
         """What is missing at the end: the line end of a last line that has none."""
@@ -91,6 +87,28 @@ class DataEncoder:
             self._used = 0
         else:
             self._used += len(data)
+
+
+def ready_lines(chunk: bytes, limit: int) -> bytes | None:
+    """Double the dots that begin lines.
+
+    Args:
+        chunk: lines with CRLF, from the beginning of one.
+        limit: octets of a line without its end; 0: any number.
+
+    Returns:
+        None if a line is too long, or has no end and as many octets.
+    """
+    if limit and (len(chunk) - chunk.rfind(b"\n") > limit or has_long_line(chunk, limit + 1)):
+        return None
+    if b"." in chunk:
+        chunk = _with_dots_doubled(chunk)
+        if chunk.startswith(b"."):
+            chunk = b"." + chunk
+    return chunk
+
+
+_get_ready = or_compiled(ready_lines)
 
 
 def _with_dots_doubled(chunk: bytes) -> bytes:
