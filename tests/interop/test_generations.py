@@ -196,19 +196,15 @@ class MainCfTests(GenerationsCase):
         await self.begin_with_server({"smtp_generic_maps": "static:a@sender.example"})
         self.assertEqual(await self.deliver(), "a@sender.example")
         path = self.postfix.etc / "main.cf"
-        for line in ("smtp_helo_timeout = 1y\n", "nonsense\n"):
-            whole = path.read_text()
-            path.write_text(whole + line)
-            await self.wait()
-            for _ in range(2):
-                self.assertRegex(
-                    await self.refused(), r"dsn=4\.3\.5, status=deferred \(mail system configuration error: "
-                )
-            self.assertEqual(len(self.postfix.log("error: ", f"{path}, line ")), 1)
-            path.write_text(whole)
-            await self.wait()
-            self.assertEqual(await self.deliver(), "a@sender.example")
-            self.postfix.maillog.write_text("")
+        whole = path.read_text()
+        path.write_text(whole + "smtp_helo_timeout = 1y\n")
+        await self.wait()
+        for _ in range(2):
+            self.assertRegex(await self.refused(), r"dsn=4\.3\.5, status=deferred \(mail system configuration error: ")
+        self.assertEqual(len(self.postfix.log("]: error: ", f"{path}, line ")), 1)
+        path.write_text(whole)
+        await self.wait()
+        self.assertEqual(await self.deliver(), "a@sender.example")
 
     async def test_broken_elsewhere(self) -> None:
         """The same for parameters of a database that make all of it unusable, here from the start."""
