@@ -396,11 +396,11 @@ class EffectTests(WorldTestCase):
         self.assertEqual(await self.send("encrypt", tls_config_file="openssl.cnf"), NO_ENGINE)
 
     async def test_tls_config_name(self) -> None:
-        """A section that the file has not is refused, and TLS with it."""
+        """A name that leads to a section that the file has not is refused, and TLS with it."""
         await self.start()
         path = self.folder / "openssl.cnf"
-        path.write_text("openssl_conf = init\n[init]\n")
-        self.assertEqual(await self.send("encrypt", tls_config_file=str(path), tls_config_name="nothing"), NO_ENGINE)
+        path.write_text("openssl_conf = init\nlost = nowhere\n[init]\n")
+        self.assertEqual(await self.send("encrypt", tls_config_file=str(path), tls_config_name="lost"), NO_ENGINE)
 
     async def test_smtp_tls_enable_rpk(self) -> None:
         """That raw public keys cannot be had is told."""
