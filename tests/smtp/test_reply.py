@@ -229,6 +229,14 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(found[0], OverlongReply("220-more\n220-more\n220-more\n220"))
         self.assertEqual(set(found[1:]), {EndlessLine()})
 
+    def test_nothing_behind_what_has_no_end(self) -> None:
+        """Behind that nothing counts any more, as if it had come later, when nobody listens."""
+        for lines in (["hm"] * 101, ["250-" + "x" * 1000] * 2000):
+            assembler = ReplyAssembler()
+            taken = [assembler.add(line) for line in [*lines, "250 ok", "220 x"]]
+            self.assertIsInstance(taken[-3], EndlessLine)
+            self.assertEqual(taken[-2:], [EndlessLine()] * 2)
+
     def test_endless_garbage(self) -> None:
         """So is a reply of nothing but garbage, long before that: each of its lines makes log lines."""
         found = read(b"x\r\n" * 10_000)

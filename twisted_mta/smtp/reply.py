@@ -213,6 +213,7 @@ class ReplyAssembler:
             limit: characters of text after which further lines are dropped.
         """
         self._limit = limit
+        self._is_over = False
         self._reset()
 
     def _reset(self) -> None:
@@ -231,11 +232,13 @@ class ReplyAssembler:
         """Take a line.
 
         Returns:
-            The reply that it completes; EndlessLine if the reply is beyond all measure; else the trouble it makes, mostly none.
+            The reply that it completes; EndlessLine if the reply is beyond all measure, and for whatever follows it; else the
+            trouble it makes, mostly none.
         """
         trouble: Sequence[Trouble] = ()
         self._seen += len(line) + 2
-        if self._seen > REPLY_OCTETS_LIMIT:
+        if self._is_over or self._seen > REPLY_OCTETS_LIMIT:
+            self._is_over = True
             return EndlessLine()
         if self._stored < self._limit:
             if line or self._lines:
@@ -248,7 +251,8 @@ class ReplyAssembler:
             return trouble
         if not _LAST.match(line):
             self._garbage += 1
-            return EndlessLine() if self._garbage > GARBAGE_LINES_LIMIT else (*trouble, GarbageLine(line))
+            self._is_over = self._garbage > GARBAGE_LINES_LIMIT
+            return EndlessLine() if self._is_over else (*trouble, GarbageLine(line))
         reply = Reply(int(line[:3]), enhanced_status(line), "\n".join(self._lines), self._garbage > 0)
         self._reset()
         return reply
