@@ -1,9 +1,9 @@
 """A check of tests: with its parameter at the default, the test of a parameter's effect must fail.
 
-Run as ``python -m tests.kit.forced_default [NAME...]``; without names, for all of tests/tls/test_rows.py. It says which tests do
-not notice, and ends with status 1 if there are any.
+Run as ``python -m tests.kit.forced_default [NAME...]``; without names, for all of tests/tls/test_rows.py and
+tests/sasl/test_rows.py. It says which tests do not notice, and ends with status 1 if there are any.
 
-Flow: .ci/long runs it; each test runs in a process of its own, in which the row of the parameter is made deaf.
+Flow: tox runs it (environment rows); each test runs in a process of its own, in which the row of the parameter is made deaf.
 """
 
 import os
@@ -11,9 +11,12 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.tls.test_rows import TESTS
+from tests.sasl.test_rows import TESTS as TESTS_OF_LOGINS
+from tests.tls.test_rows import TESTS as TESTS_OF_TLS
 from twisted_mta.config.evaluation import Evaluation
 from twisted_mta.config.parameter import Parameter
+
+TESTS = TESTS_OF_TLS | TESTS_OF_LOGINS
 
 _AT_A_TIME = os.cpu_count() or 1
 

@@ -1,12 +1,11 @@
 """Every parameter of TLS has a test of what it does, or a reason why it does nothing."""
 
-import importlib
-
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.kit.effect_rows import RowsMixin, names_of, tests_of
 from twisted_mta.config.parameters_tls import TlsLibraryRows, TlsManagerRows, TlsRows
 
-ROWS = [row.name for rows in (TlsRows, TlsLibraryRows, TlsManagerRows) for row in rows.rows]
+ROWS = names_of(TlsRows, TlsLibraryRows, TlsManagerRows)
 
 NO_EFFECT = {
     "openssl_path": "no command is run",
@@ -28,26 +27,13 @@ NO_EFFECT = {
 }
 """Parameters that are read and then do nothing, and why."""
 
-TESTS = {name: f"tests.scenarios.test_tls_parameters.EffectTests.test_{name}" for name in ROWS if name not in NO_EFFECT}
+CASE = "tests.scenarios.test_tls_parameters.EffectTests"
+
+TESTS = tests_of(ROWS, NO_EFFECT, CASE)
 """The test of each of the others."""
 
 
-class RowsTests(SynchronousTestCase):
+class RowsTests(RowsMixin, SynchronousTestCase):
     """The registry and the tests of its parameters."""
 
-    def test_every_row_has_a_test(self) -> None:
-        """Each parameter has a test that bears its name."""
-        for name, test in TESTS.items():
-            module, case, method = test.rsplit(".", 2)
-            found = getattr(getattr(importlib.import_module(module), case), method, None)
-            self.assertTrue(callable(found), f"{name} has no test of its effect: {test}")
-
-    def test_no_test_is_left_over(self) -> None:
-        """No test is named after a parameter that does not exist."""
-        cases = importlib.import_module("tests.scenarios.test_tls_parameters").EffectTests
-        named = {name.removeprefix("test_") for name in dir(cases) if name.startswith("test_")}
-        self.assertEqual(named, set(TESTS))
-
-    def test_reasons(self) -> None:
-        """What does nothing is a parameter, too."""
-        self.assertEqual(set(NO_EFFECT) - set(ROWS), set())
+    names, no_effect, case = ROWS, NO_EFFECT, CASE
