@@ -10,6 +10,8 @@ from tests.kit.tls_server import TlsServer, shake_hands
 from twisted_mta.tls.bindings import channel_binding
 from twisted_mta.tls.library import Connection, dump_session, load_session, was_resumed
 
+_NO_EXTENDED_MASTER_SECRET = 0x1  # SSL_OP_NO_EXTENDED_MASTER_SECRET of OpenSSL 3
+
 TLS12 = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
 
 
@@ -42,7 +44,19 @@ class BindingTests(SynchronousTestCase):
 
     def test_unique_of_resumed_session(self) -> None:
         """Where a session is taken up the server's Finished message is the first."""
-        context, server = SSL.Context(SSL.TLS_CLIENT_METHOD), TlsServer(shared_pki()["valid"], versions=TLS12)
+        client, end = self.resumed(SSL.Context(SSL.TLS_CLIENT_METHOD))
+        self.assertEqual(channel_binding(client, "tls-unique", resumed=True), end.get_finished())
+
+    def test_unique_without_bound_master_secret(self) -> None:
+        """Without an extended master secret somebody in the middle could make both ends' the same (RFC 7627 section 5.4)."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_options(_NO_EXTENDED_MASTER_SECRET)
+        client, _ = self.resumed(context)
+        self.assertIsNone(channel_binding(client, "tls-unique", resumed=True))
+
+    def resumed(self, context: SSL.Context) -> tuple[Connection, SSL.Connection]:
+        """Both ends of a connection with TLS 1.2 that has taken up the session of an earlier one."""
+        server = TlsServer(shared_pki()["valid"], versions=TLS12)
         first = Connection(context)
         shake_hands(first, server.accept())
         session = dump_session(first)
@@ -50,7 +64,7 @@ class BindingTests(SynchronousTestCase):
         self.assertTrue(load_session(second, session or b""))
         shake_hands(second, end)
         self.assertTrue(was_resumed(second))
-        self.assertEqual(channel_binding(second, "tls-unique", resumed=True), end.get_finished())
+        return second, end
 
     def test_server_end_point(self) -> None:
         """tls-server-end-point: the certificate by the digest of its signature; SHA-256 where that has none of its own."""

@@ -45,8 +45,13 @@ def _exporter(connection: SSL.Connection) -> bytes | None:
 def _unique(connection: SSL.Connection, *, resumed: bool) -> bytes | None:
     if connection.get_protocol_version() >= SSL.TLS1_3_VERSION:
         return None
+    if not resumed:
+        return connection.get_finished()
+    # RFC 7627 5.4: a man in the middle of two sessions with one master secret has them both taken up with the same messages.
+    if not has_extended_master_secret(connection):
+        return None
     # RFC 5929 3.1: the first Finished message, which the server sends where a session is taken up.
-    return connection.get_peer_finished() if resumed else connection.get_finished()
+    return connection.get_peer_finished()
 
 
 def _server_end_point(connection: SSL.Connection) -> bytes | None:
