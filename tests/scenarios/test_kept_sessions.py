@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import deferLater
 
 from tests.kit.pki import HOST, shared_pki
 from tests.kit.script import END_OF_DATA, Close, Raw, Reset, Rule, Script, Unasked
 from tests.kit.server_tls import server_context
+from tests.kit.table_server import SocketmapServer, netstring
 from tests.scenarios.world import ON_THE_WIRE, WorldTestCase, reactor
 from twisted_mta.interfaces import IConnectionCache
 from twisted_mta.model.result import Fate
@@ -186,3 +189,23 @@ class LoginTests(KeptTestCase):
         logins = [[line for line in session.commands if line.startswith("AUTH")] for session in self.server.sessions]
         self.assertEqual([len(lines) for lines in logins], [1, 1, 0])
         self.assertNotEqual(logins[0], logins[1])
+
+    async def test_changed_password(self) -> None:
+        """A session that was logged in by another name or password than the table has now is not used again."""
+        passwords = SocketmapServer({})
+        self.addCleanup(lambda: Deferred.fromCoroutine(passwords.stop()))
+        listening: Any = await passwords.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        await self.start(
+            ("AUTH", "235 2.7.0 ok"),
+            keywords=("PIPELINING", "AUTH PLAIN"),
+            settings={
+                "smtp_sasl_auth_enable": "yes",
+                "smtp_sasl_security_options": "",
+                "smtp_sasl_password_maps": f"socketmap:inet:127.0.0.1:{listening.getHost().port}:passwords",
+            },
+        )
+        found = []
+        for password in (b"alice:x", b"alice:x", b"alice:y", b"bob:y", b"bob:y"):
+            passwords.answers[f"passwords {HOST}".encode()] = netstring(b"OK " + password)
+            found.append(await self.send())
+        self.assertEqual(found, [1, 2, 1, 1, 2])
