@@ -15,6 +15,7 @@ from itertools import combinations, product
 from zope.interface import implementer
 
 from twisted_mta.interfaces import ISASLMechanism
+from twisted_mta.model.login import Confidential
 from twisted_mta.model.request import DeliveryRequest, LogClient, MessageStats, Recipient, RequestFlags
 from twisted_mta.smtp import phases, starttls
 from twisted_mta.smtp.actions import AwaitReply, Dialog, SendContent
@@ -106,7 +107,7 @@ def _session(course: Course) -> Dialog[None]:
         else:
             welcome = yield from introduce(peer, settings, extended=True)
     if course.login and isinstance(welcome, Welcome):
-        login = yield from authenticate(peer, _Mechanism(), AuthTerms(lmtp=settings.lmtp))
+        login = yield from authenticate(peer, _Mechanism(), AuthTerms(lmtp=settings.lmtp), Confidential())
         welcome = login.rebuff or welcome
     if not isinstance(welcome, Rebuff):
         recipients = (Recipient("a@dest.example"), Recipient("b@dest.example"))
