@@ -6,6 +6,7 @@ Sources: postconf(5); master(5); DATABASE_README(5).
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from tests.interop.agents import SERVICE
 from tests.interop.case import InteropCase, message, needs_own_service
@@ -35,9 +36,9 @@ class GenerationsCase(InteropCase):
         self.create({"smtp_connection_cache_on_demand": "no", **settings}, services=services)
         await self.start_with_server(*rules)
 
-    async def start_with_server(self, *rules: Rule) -> None:
+    async def start_with_server(self, *rules: Rule, **options: Any) -> None:
         """Start what has been created."""
-        self.destination: ScriptedServer = await self.server("192.0.2.1", *rules)
+        self.destination: ScriptedServer = await self.server("192.0.2.1", *rules, **options)
         self._submitted = 0
         await self.start()
 
