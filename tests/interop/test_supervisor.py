@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tests.interop.agents import RootServiceAgent
 from tests.interop.test_generations import GenerationsCase, sender_of
+from tests.kit.pki import Identity, shared_pki
 from tests.kit.script import END_OF_DATA, Late
+from tests.kit.server_tls import server_context
 
 LOGIN = {
     "smtp_sasl_auth_enable": "yes",
@@ -132,6 +134,36 @@ class SupervisorTests(GenerationsCase):
         self.secret("table.cf", parameters.read_text().replace("third", "fourth"))
         await self.next_worker(worker)
         self.assertEqual(await self.deliver(), "fourth@sender.example")
+
+    async def test_keys(self) -> None:
+        """A key that only root may read is used, and so is the one that takes its place."""
+        self.create({"smtp_connection_cache_on_demand": "no"})
+        pki = shared_pki()
+        names = {"smtp_tls_cert_file": "client-chain.pem", "smtp_tls_key_file": "client-key.pem"}
+        files = {parameter: str(self.postfix.etc / name) for parameter, name in names.items()}
+        self.write_identity(pki.issue("first", names=()))
+        self.postfix.configure({"smtp_tls_security_level": "encrypt", **files})
+        tls = server_context(pki["valid"], asks_for_certificate=True)
+        await self.start_with_server(keywords=("PIPELINING", "STARTTLS"), tls=tls)
+        await self.deliver()
+        self.assertEqual(self.client, "first")
+        worker = await self.next_worker()
+        self.write_identity(pki.issue("second", names=()))
+        await self.next_worker(worker)
+        await self.deliver()
+        self.assertEqual(self.client, "second")
+        self.assertEqual(self.postfix.log("status=deferred") + self.postfix.log("warning: "), [])
+
+    def write_identity(self, identity: Identity) -> None:
+        """Write a certificate, and a key that only root may read."""
+        self.secret("client-key.pem", identity.key_pem.decode())
+        self.write("client-chain.pem", identity.chain_pem.decode())
+
+    @property
+    def client(self) -> str:
+        """Whose certificate the server saw last."""
+        handshakes = [session.handshake for session in self.destination.sessions if session.handshake]
+        return handshakes[-1].client
 
     async def test_in_flight(self) -> None:
         """A message that is under way keeps its worker until it is done; the next one takes the others."""
