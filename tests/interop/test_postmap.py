@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
 from unittest import SkipTest
@@ -31,6 +32,22 @@ ERROR = "ERROR"
 """Stands for a lookup that fails."""
 
 Maker = Callable[[random.Random], str]
+
+COMPARED = {
+    **dict.fromkeys(("btree", "cdb", "hash", "lmdb", "texthash"), "test_postmap.TextTests"),
+    **dict.fromkeys(("inline", "pipemap", "randmap", "static", "unionmap"), "test_postmap.NameTests"),
+    **dict.fromkeys(("environ", "fail", "internal", "nis", "unix"), "test_postmap.NameTests"),
+    **dict.fromkeys(("pcre", "regexp"), "test_postmap.PatternTests"),
+    **dict.fromkeys(("socketmap", "tcp"), "test_tables.NetworkTests"),
+    "cidr": "test_postmap.CidrTests",
+    "ldap": "test_tables.SlapdTests",
+    "memcache": "test_tables.MemcachedTests",
+    "mysql": "test_tables.MariadbTests",
+    "pgsql": "test_tables.PostgresTests",
+    "proxy": "test_tables.ProxyTests",
+    "sqlite": "test_tables.SqliteTests",
+}
+"""Where each type is compared with Postfix's own."""
 
 
 def installed_types() -> frozenset[str]:
@@ -313,7 +330,7 @@ class NameTests(PostmapCase):
         self.compare_names((f"{kind}:{name}", ["a"]) for kind in kinds for name in names)
 
     def test_system(self) -> None:
-        """unix:, environ:, internal: and fail:."""
+        """unix:, internal:, fail:, and nis: on a machine that is in no domain."""
         accounts = [line.partition(":")[0] for line in Path("/etc/passwd").read_text().splitlines()]
         groups = [line.partition(":")[0] for line in Path("/etc/group").read_text().splitlines()]
         for spec, keys in (
@@ -322,6 +339,7 @@ class NameTests(PostmapCase):
             ("unix:other", ["root"]),
             ("internal:x", ["root"]),
             ("fail:x", ["root"]),
+            ("nis:passwd.byname", ["root", "ROOT", "none"]),
         ):
             self.needs(spec.partition(":")[0])
             self.compare(spec, keys)
@@ -490,6 +508,17 @@ class CidrTests(PostmapCase):
             asked = [self.address() for _ in range(KEYS)] + ["10.0.0.01", "10.0.0", "[10.0.0.1]", "example.com"]
             found += self.compare(f"cidr:{self.directory}/networks", asked)
         self.assertGreater(found, ROUNDS)
+
+
+class CompletenessTests(PostmapCase):
+    """All types."""
+
+    def test_every_type(self) -> None:
+        """Each type that the Postfix of this machine has is compared somewhere."""
+        self.assertEqual(installed_types() - COMPARED.keys(), set())
+        for place in COMPARED.values():
+            module, _, case = place.partition(".")
+            self.assertTrue(hasattr(import_module(f"tests.interop.{module}"), case), place)
 
 
 class OpenErrorTests(PostmapCase):

@@ -874,6 +874,12 @@ class ProxyTests(InteropCase):
         found = await gatherResults([_later(pattern.lookup(f"xKey{at}")) for at in range(200)])
         self.assertEqual(found, [f"Key{at}" for at in range(200)])
         self.assertEqual(events, [])
+        for spec in ("proxy:inline:{k=v}", f"proxy:regexp:{self.postfix.etc}/patterns"):
+            table = tables.open(spec)
+            for key in ("k", "K", "xKey", "XKey", "absent", "a b"):
+                status, theirs = await self.postfix.run("postmap", "-q", key, spec)
+                ours = await _value(table.lookup(key))
+                self.assertEqual((status, theirs), (0, f"{ours}\n") if ours else (1, ""), f"{spec} {key}")
 
     async def test_failures(self) -> None:
         """What is not permitted, or fails there, is an error here."""
