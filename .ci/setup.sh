@@ -14,7 +14,7 @@ debian_packages=(
     python3-venv iproute2 dovecot-lmtpd libgsasl18 libsasl2-modules sasl2-bin unbound
     krb5-admin-server krb5-kdc krb5-user libsasl2-modules-gssapi-mit
     postfix postfix-cdb postfix-ldap postfix-lmdb postfix-mysql postfix-pcre postfix-pgsql postfix-sqlite
-    mariadb-server memcached postgresql slapd
+    libpcre2-8-0 mariadb-server memcached postgresql slapd
     # What the libraries of some lookup tables, and of GSSAPI, are compiled with.
     gcc libc6-dev libdb5.3-dev libkrb5-dev libldap-dev libsasl2-dev python3-dev
 )
