@@ -1,5 +1,6 @@
 """Logins from end to end, at a server with GNU SASL behind it: what goes out on which connection, and what is told."""
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from tests.kit.auth_server import AuthServer, Begin
 from tests.kit.gnu_sasl import MISSING, GnuSaslLogin
 from tests.kit.pki import HOST, shared_pki
-from tests.kit.script import Close, Script
+from tests.kit.script import Close, Rule, Script
 from tests.kit.server_tls import server_context
 from tests.scenarios.world import WorldTestCase, reactor
 from twisted_mta.model.request import RequestFlags
@@ -150,3 +151,64 @@ class PlaintextTests(WorldTestCase):
         self.assertEqual([commands[-1] for commands in with_login], ["STARTTLS"])
         without = await self.probe("other.example")
         self.assertEqual([commands[1][:4] for commands in without], ["STAR", "MAIL"])
+
+
+class HostileTests(WorldTestCase):
+    """Servers that mean harm: mail waits, nothing grows, and nothing of the password is told."""
+
+    PASSWORD = "correct horse battery"
+
+    async def send(self, keywords: list[str], *rules: Rule) -> str:
+        """Deliver to a server that offers this; ``sent``, or status and reason."""
+        server, port = await self.mail_server(Script(*rules, hostname=HOST, keywords=keywords))
+        await self.deliver(
+            f"[127.0.0.1]:{port}",
+            [RECIPIENT],
+            settings={
+                "smtp_sasl_auth_enable": "yes",
+                "smtp_sasl_security_options": "",
+                "smtp_sasl_password_maps": f"static:{{alice:{self.PASSWORD}}}",
+                "debug_peer_list": "127.0.0.1",
+            },
+        )
+        result = self.reports.results[-1]
+        told = "\n".join([*self.log, repr(result)])
+        for secret in (self.PASSWORD, base64.b64encode(self.PASSWORD.encode()).decode(), "AGFsaWNlAGNvcn"):
+            self.assertNotIn(secret, told)
+        await server.until(lambda: not server.sessions[-1].open)
+        self.commands = server.sessions[-1].commands
+        return "sent" if result.fate is Fate.SENT else f"{result.dsn.status} {result.dsn.reason}"
+
+    async def test_endless_lists(self) -> None:
+        """Ten thousand mechanisms in as many lines, or more than fit into one: what is read of them counts."""
+        names = [f"X-{number:05d}" for number in range(10_000)]
+        accepted = ("AUTH", "235 2.7.0 ok")
+        self.assertEqual(await self.send([f"AUTH PLAIN {' '.join(names[:400])}"], accepted), "sent")
+        self.assertEqual(await self.send(["AUTH PLAIN", *(f"AUTH {name}" for name in names)], accepted), "sent")
+        for keywords in ([f"AUTH {' '.join(names[:400])}"], [f"AUTH {name}" for name in names]):
+            self.assertIn("no mechanism available", await self.send(keywords, accepted))
+        self.assertLess(max(map(len, self.log)), 5000)
+
+    async def test_endless_line(self) -> None:
+        """A list of ten thousand in one line, or of a megabyte, ends the session."""
+        for names in (" ".join(f"X-{number:05d}" for number in range(10_000)), "x" * 1_000_000):
+            self.assertTrue((await self.send([f"AUTH PLAIN {names}"])).startswith("4.4.2 lost connection with"))
+            self.assertFalse([line for line in self.commands if line.startswith("MAIL")])
+
+    async def test_challenges(self) -> None:
+        """Challenges that are none, that never end, or that come where there is nothing more to say."""
+        for name, rules in {
+            "LOGIN": [("", None, None, "334 VXNlcm5hbWU6")],
+            "PLAIN": [("AUTH", "334 AAAA")],
+            "CRAM-MD5": [("AUTH", "334 ====")],
+            "DIGEST-MD5": [("AUTH", "334 !!!")],
+            "SCRAM-SHA-256": [("AUTH", "334 " + base64.b64encode(b"r=x,s=c2FsdA==,i=4096").decode())],
+            "SCRAM-SHA-1": [("AUTH", "235 2.7.0 welcome")],
+            "XOAUTH2": [("", None, None, "334 e30=")],
+        }.items():
+            reason = await self.send([f"AUTH {name}"], *rules)
+            self.assertTrue(
+                reason.startswith("4.7.0 SASL authentication failed; cannot authenticate to server"), reason
+            )
+            self.assertEqual(self.commands[-1], "QUIT", name)
+            self.assertFalse([line for line in self.commands if line.startswith("MAIL")], name)
