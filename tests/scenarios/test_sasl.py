@@ -197,7 +197,7 @@ class HostileTests(WorldTestCase):
 
     async def test_challenges(self) -> None:
         """Challenges that are none, that never end, or that come where there is nothing more to say."""
-        for name, rules in {
+        servers: dict[str, list[Rule]] = {
             "LOGIN": [("", None, None, "334 VXNlcm5hbWU6")],
             "PLAIN": [("AUTH", "334 AAAA")],
             "CRAM-MD5": [("AUTH", "334 ====")],
@@ -205,7 +205,8 @@ class HostileTests(WorldTestCase):
             "SCRAM-SHA-256": [("AUTH", "334 " + base64.b64encode(b"r=x,s=c2FsdA==,i=4096").decode())],
             "SCRAM-SHA-1": [("AUTH", "235 2.7.0 welcome")],
             "XOAUTH2": [("", None, None, "334 e30=")],
-        }.items():
+        }
+        for name, rules in servers.items():
             reason = await self.send([f"AUTH {name}"], *rules)
             self.assertTrue(
                 reason.startswith("4.7.0 SASL authentication failed; cannot authenticate to server"), reason
