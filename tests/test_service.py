@@ -26,7 +26,7 @@ class DescriptorsTests(SynchronousTestCase):
     """Descriptors that run out."""
 
     def test_sessions_that_wait_give_way(self) -> None:
-        """Where no connection of the queue manager can be accepted, sessions that wait are closed; other events change nothing."""
+        """Where no connection can be accepted, sessions that wait are closed; other events change nothing."""
         options = Options()
         options.parseOptions(["--config-directory", str(Path(self.mktemp()).absolute())])
         service: Any = DeliveryService(options, Reactor())
