@@ -162,6 +162,15 @@ class InteropCase(TestCase):
         self.addCleanup(server.stop)
         return server
 
+    async def send_each(self, *recipients: str) -> list[str]:
+        """Send a message to each, one after the other; the last log line about each."""
+        lines = []
+        for recipient in recipients:
+            await self.postfix.submit("s@sender.example", [recipient], message())
+            await self.postfix.settle()
+            lines += self.postfix.log(f"to=<{recipient}>")[-1:]
+        return lines
+
     async def only_queued(self) -> QueuedMessage:
         """The one message that is in the queue."""
         queue = await self.postfix.queue()

@@ -1,6 +1,6 @@
 """Sessions that the service keeps, under a real queue manager: on demand, and how they end."""
 
-from tests.interop.case import InteropCase, message, needs_own_service
+from tests.interop.case import InteropCase, needs_own_service
 from tests.kit.smtp_server import ScriptedServer
 
 SERVER = "192.0.2.1"
@@ -14,15 +14,6 @@ LONG_REST = {
 class KeptSessionTests(InteropCase):
     """One server for all mail."""
 
-    async def send(self, *recipients: str) -> list[str]:
-        """Send a message to each, one after the other; the log lines about the recipients."""
-        lines = []
-        for recipient in recipients:
-            await self.postfix.submit("s@sender.example", [recipient], message())
-            await self.postfix.settle()
-            lines += self.postfix.log(f"to=<{recipient}>")[-1:]
-        return lines
-
     async def closed(self, server: ScriptedServer) -> None:
         """The last connection has ended, in order and without QUIT."""
         session = server.sessions[-1]
@@ -34,11 +25,11 @@ class KeptSessionTests(InteropCase):
         needs_own_service()
         server = await self.server(SERVER)
         await self.begin(LONG_REST)
-        lines = await self.send("a@dest.example", "b@dest.example")
+        lines = await self.send_each("a@dest.example", "b@dest.example")
         self.assertIn("conn_use=2", lines[1])
         self.service.reload()
         await self.closed(server)
-        lines = await self.send("c@dest.example", "d@dest.example")
+        lines = await self.send_each("c@dest.example", "d@dest.example")
         self.assertNotIn("conn_use", lines[0])
         self.assertIn("conn_use=2", lines[1])
         await self.service.stop()

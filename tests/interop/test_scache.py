@@ -1,6 +1,6 @@
 """Idle sessions shared with Postfix's own smtp(8), through the real scache(8)."""
 
-from tests.interop.case import InteropCase, message, needs_own_service
+from tests.interop.case import InteropCase, needs_own_service
 from tests.kit.script import END_OF_DATA, Answer, Close, Raw, Rule, Unasked
 from tests.kit.smtp_server import ScriptedServer
 
@@ -31,12 +31,8 @@ class SharedSessionsTests(InteropCase):
         return server
 
     async def send(self, *recipients: str) -> list[str]:
-        """Send a message to each, one after the other; the log lines about the recipients."""
-        lines = []
-        for recipient in recipients:
-            await self.postfix.submit("s@sender.example", [recipient], message())
-            await self.postfix.settle()
-            lines += self.postfix.log(f"to=<{recipient}>")[-1:]
+        """Send a message to each, which must be taken; the log lines about the recipients."""
+        lines = await self.send_each(*recipients)
         for line in lines:
             self.assertIn("status=sent", line)
         return lines
