@@ -64,3 +64,10 @@ class BearerTests(MechanismTestCase):
         """Without a name there is no login."""
         for name in ("OAUTHBEARER", "XOAUTH2"):
             self.assertRaises(SaslError, mechanism, name, login(" "))
+
+    def test_separators(self) -> None:
+        """What would end a field, and begin another one, is not sent."""
+        for name in ("OAUTHBEARER", "XOAUTH2"):
+            for of in (login("user\x01host=other", "token"), login("user", "token\x01\x01")):
+                error = self.assertRaises(SaslError, mechanism, name, of)
+                self.assertNotIn("token\x01", error.warning)

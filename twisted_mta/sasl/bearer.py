@@ -58,17 +58,30 @@ class Bearer:
             raise failure(GENERIC_FAILURE, f"{self.name}: the server says yes behind an error")
 
 
+def _words(login: Login) -> tuple[str, str]:
+    """The user's name, and the token; neither may end the field that it stands in.
+
+    Raises:
+        SaslError: it would.
+    """
+    user, token = user_name(login), login.password.reveal()
+    if "\x01" in user + token:
+        raise failure(GENERIC_FAILURE, "a separator in the user name or the token")
+    return user, token
+
+
 def oauthbearer(login: Login) -> Bearer:
     """OAUTHBEARER (RFC 7628 section 3.1)."""
-    user = user_name(login).replace("=", "=3D").replace(",", "=2C")
+    name, token = _words(login)
+    user = name.replace("=", "=3D").replace(",", "=2C")
     fields = [b"n,a=%b," % to_wire(user), b"host=%b" % to_wire(login.host)]
     if login.port:
         fields.append(b"port=%d" % login.port)
-    fields += [b"auth=Bearer %b" % to_wire(login.password.reveal()), b"", b""]
+    fields += [b"auth=Bearer %b" % to_wire(token), b"", b""]
     return Bearer("OAUTHBEARER", _END.join(fields), _END)
 
 
 def xoauth2(login: Login) -> Bearer:
     """XOAUTH2."""
-    user, token = to_wire(user_name(login)), to_wire(login.password.reveal())
+    user, token = map(to_wire, _words(login))
     return Bearer("XOAUTH2", b"user=%b\x01auth=Bearer %b\x01\x01" % (user, token), b"")
