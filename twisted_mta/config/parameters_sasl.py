@@ -27,7 +27,9 @@ class SaslRows(Rows, load=Load.AGENT):
     )
     smtp_sasl_mechanism_filter = items("", doc="Patterns of mechanisms that may be used; empty: any.")
     smtp_sasl_type = text("cyrus", 1, doc="Name of the SASL implementation.")
-    smtp_sasl_auth_cache_name = text("", doc="Table that remembers failed logins: proxy:type:name, or internal:name in memory.")
+    smtp_sasl_auth_cache_name = text(
+        "", doc="Table that remembers failed logins: proxy:type:name, or internal:name in memory."
+    )
     smtp_sasl_password_result_delimiter = text(":", 1, 1, doc="Character between user name and password.")
     cyrus_sasl_config_path = text("", doc="Where Cyrus SASL looks for its configuration; no effect here.")
     smtp_sasl_auth_enable = boolean("no", doc="Whether to log in to servers that offer it.")
