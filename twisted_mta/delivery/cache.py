@@ -169,7 +169,7 @@ class SessionPool:
         if oldest.tell(Happening.WANTED) is not Effect.LEND:
             raise AssertionError("what rests can be lent")
         self._take_out(oldest)
-        return Lent(oldest.session, endpoint, place, endpoint.policy.level)
+        return Lent(oldest.session, oldest.endpoint, place, endpoint.policy.level)
 
     def keep(self, session: Session, endpoint: EndpointKey, destination: DestinationKey | None, place: Place) -> None:
         """Save a session, or close it (IConnectionCache)."""

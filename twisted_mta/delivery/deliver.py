@@ -338,6 +338,9 @@ class _Delivery:
 
     async def _use_lent(self, lent: Lent, turn: _Turn, walk: KeptWalk, factory: DestinationFactory) -> None:
         """Offer the message over a session, if its server still serves."""
+        if lent.endpoint is not None:
+            # Equal; but what is the same need not be compared when it is saved again.
+            turn = turn._replace(endpoint=lent.endpoint)
         if await self._wake(lent, turn.place, factory):
             walk.take(turn.place.candidate)
             self._ledger.last_host = self._is_last_destination and walk.is_last

@@ -282,11 +282,12 @@ class DialogProtocol(Protocol):
         assert dialog is not None and sink is not None
         try:
             while True:
-                action = dialog.send(reply) if error is None else dialog.throw(error)
+                # Of what type it is, is seen below; to tell a type checker would cost a call each time.
+                action: Any = dialog.send(reply) if error is None else dialog.throw(error)
                 reply = error = None
                 kind = type(action)
                 if kind is AwaitReply:
-                    phase = cast(AwaitReply, action).phase
+                    phase = action.phase
                     self._flush()
                     if self._has_reply():
                         reply = self._next_reply()
@@ -298,29 +299,29 @@ class DialogProtocol(Protocol):
                         self._arm()
                         return
                 elif kind is Write:
-                    data = cast(Write, action).data
+                    data = action.data
                     self._output.append(data)
                     if self.ear is not None:
                         self.ear.said(self.confidential.out_of(to_text(data)))
                 elif kind is SendContent:
-                    self._begin_content(cast(SendContent, action))
+                    self._begin_content(action)
                     return
                 elif kind is Note:
-                    self._emit(cast(Note, action).event)
+                    self._emit(action.event)
                 elif kind is Trouble:
-                    self.troubles |= cast(Trouble, action).error_class
+                    self.troubles |= action.error_class
                 elif kind is LookUp:
-                    asked = self.tables.answer(cast(LookUp, action))
+                    asked = self.tables.answer(action)
                     if asked is not None:
                         self._asked = asked
                         asked.addCallbacks(self._answered, self._not_answered)
                         return
                 elif kind is Pause:
                     self._flush()
-                    self._pause = self._clock.callLater(cast(Pause, action).seconds, self._pause_over)
+                    self._pause = self._clock.callLater(action.seconds, self._pause_over)
                     return
                 else:
-                    sink(cast(Finding, action))
+                    sink(action)
         except StopIteration as stop:
             self._end_dialog(stop.value)
         except Exception:  # noqa: BLE001 - whatever ends a dialog is its caller's to judge
