@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kit.queue_file import record, records, text_of
-from twisted_mta.postfix.line_records import LineRecords
+from twisted_mta.postfix.line_records import LineRecords, bulk_lines
 
 EVERY_OCTET = bytes(octet for octet in range(256) if octet not in b"\r\n")
 LENGTHS = (0, 1, 10, 13, 36, 76, 98, 127, 128, 130, 255, 300, 998, 1152)
@@ -90,6 +90,19 @@ class LineRecordsTests(SynchronousTestCase):
                 self.check([b"a", b"", b"bN"], b"?", behind)
                 self.check([b"a", b"y" * 200, b"bN"], b"?", behind)
                 self.check([b"a" * 30] * 200, b"?", behind)
+
+    def test_bulk_ends_at_other_records(self) -> None:
+        """No line has to be looked at for itself only because something else follows, as it does in each queue file."""
+        few, long = [b"a", b"", b"bN"], [b"x" * 300, b"a", b"y" * 130]
+        for lines in ([b"a"], [b""], few, long, long[::-1], [*long, *few] * 9):
+            content = [("N", line) for line in lines]
+            data = b"?" + records(content) + record("X") + record("A", b"encoding=7bit") + record("E")
+            for line_end in (b"\n", b"\r\n"):
+                found = bulk_lines(data, 1, line_end)
+                assert found is not None, lines
+                text, position, _ = found
+                self.assertEqual(text, text_of(content).replace(b"\n", line_end))
+                self.assertEqual(data[position : position + 2], b"X\0")
 
     def test_cut_off(self) -> None:
         """A line that is not wholly there is left, wherever it is cut off."""

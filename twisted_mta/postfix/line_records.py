@@ -184,20 +184,21 @@ def _marked_lines(data: bytes, position: int, line_end: bytes) -> tuple[bytes, i
     head = b"N%c" % mark
     # The line ends stand between the heads: so the first one goes, and there is one more at the end.
     buffer[end:] = head
-    text = bytes(memoryview(buffer)[2 if data[position + 1] < 128 else 3 :])
+    first = 2 if data[position + 1] < 128 else 3
+    text = bytes(memoryview(buffer)[first:])
     if b"\n" in text or b"\r" in text:
         return None
-    if has_long:
-        text = text.replace(b"N%c%c" % (mark, mark), head)
-    chunk = text.replace(head, line_end)
+    long_head = b"N%c%c" % (mark, mark)
+    chunk = (text.replace(long_head, head) if has_long else text).replace(head, line_end)
     # The mark of another record has no N in front.
     stranger = chunk.find(mark) - 1
     if stranger < 0:
         return chunk, position + end, False
-    if has_long or not chunk.endswith(line_end, 0, stranger):
-        return None
-    chunk = chunk[:stranger]
-    return chunk, position + len(chunk) + chunk.count(line_end) * (2 - len(line_end)), True
+    # Where that is in the text: its heads are longer than line ends.
+    behind = short = stranger + chunk.count(line_end, 0, stranger) * (len(head) - len(line_end))
+    while has_long and (further := short + text.count(long_head, 0, behind)) > behind:
+        behind = further
+    return chunk[:stranger] + line_end, position + first + behind, True
 
 
 def _single_lines(data: bytes, position: int, lines: list[bytes]) -> int:
