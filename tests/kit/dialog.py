@@ -32,6 +32,7 @@ from twisted_mta.smtp.actions import (
     Dialog,
     ErrorClass,
     Finding,
+    IsQuiet,
     LineBroken,
     LookUp,
     MessageFailed,
@@ -132,6 +133,11 @@ class ScriptedServer:
             if isinstance(taken, Reply):
                 return replace(taken, early=early)
 
+    @property
+    def has_said_more(self) -> bool:
+        """Whether lines of the last row have not been read."""
+        return bool(self._lines)
+
     def fault_in_content(self, played: Played[Any]) -> Exception | None:
         """What the next row says of the content that is to be sent now."""
         if self._lines or not self._rows:
@@ -167,6 +173,8 @@ def play(dialog: Dialog[T], server: ScriptedServer) -> Played[T]:
             elif isinstance(action, SendContent):
                 played.rows.append("C: (content)")
                 error = server.fault_in_content(played)
+            elif isinstance(action, IsQuiet):
+                action.answer = not server.has_said_more
             elif isinstance(action, Pause):
                 played.rows.append(f"C: (pauses {action.seconds:g} s)")
             elif isinstance(action, LookUp):

@@ -43,6 +43,7 @@ from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, RecipientFailed, Scope
 from twisted_mta.smtp.capabilities import Feature
 from twisted_mta.smtp.greeting import Occasion
+from twisted_mta.smtp.probing import NotServingError
 from twisted_mta.smtp.transaction import never
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policies import TlsPolicies, TlsPolicyError
@@ -136,6 +137,7 @@ class _Delivery:
         self._tls = parts.tls.for_request() if parts.tls else None
         self._reuse = parts.reuse.to(request) if parts.reuse else None
         self._without_policy: dict[Candidate, TlsPolicyError] = {}  # what was told when kept sessions were looked for
+        self._asleep: set[Candidate] = set()  # whose kept session was tried in their turn
         self._why: DsnStatus | None = None
         self._is_last_destination = False
         self._in_the_clear = False  # the next connection, whatever the policy: TLS has failed, and need not be
@@ -246,16 +248,11 @@ class _Delivery:
             turn = await self._turn(
                 Place(destination.text, candidate, candidate.preference == route.best_preference), policy
             )
-            session = None
             # Those of the best hosts have been used before.
-            if reuse is not None and reuse.loads and turn.endpoint is not None and not turn.place.is_best:
-                lent = await reuse.lend(turn.endpoint)
-                if lent is not None and await self._wake(lent, turn.place, factory):
-                    session = lent.session
-            if session is None:
+            if turn.place.is_best or not await self._try_kept(turn, walk, factory):
                 session = await self._connect(turn, factory)
-            if session is not None:
-                await self._use_and_keep(session, turn, walk)
+                if session is not None:
+                    await self._use_and_keep(session, turn, walk)
             if not ledger.remaining:
                 return
 
@@ -294,6 +291,7 @@ class _Delivery:
             lent = await reuse.lend_for_destination()
             turn = await self._turn_of(lent, destination, route) if lent is not None else None
             if lent is not None and turn is not None:
+                walk.take(turn.place.candidate)
                 await self._use_lent(lent, turn, walk, factory)
         for candidate in tuple(walk.left):
             if not ledger.remaining or not reuse.loads:
@@ -308,8 +306,24 @@ class _Delivery:
             turn = await self._turn(Place(destination.text, candidate, True), policy)
             lent = await reuse.lend(turn.endpoint) if turn.endpoint is not None else None
             if lent is not None:
+                walk.take(candidate)
                 await self._use_lent(lent, turn, walk, factory)
         return walk
+
+    async def _try_kept(self, turn: _Turn, walk: CandidateWalk, factory: DestinationFactory) -> bool:
+        """Offer the message to the present candidate over a session that others have left; whether there was one.
+
+        If that does not serve any more, it is the candidate's turn again, for a new connection.
+        """
+        reuse, candidate = self._reuse, turn.place.candidate
+        if reuse is None or not reuse.loads or turn.endpoint is None or candidate in self._asleep:
+            return False
+        lent = await reuse.lend(turn.endpoint)
+        if lent is None:
+            return False
+        self._asleep.add(candidate)
+        await self._use_lent(lent, turn, walk, factory)
+        return True
 
     async def _turn_of(self, lent: Lent, destination: Destination, route: Route) -> _Turn | None:
         """The turn of the server that a session leads to; None: another session would be opened now, and this one is closed.
@@ -336,35 +350,43 @@ class _Delivery:
             return None
         return turn
 
-    async def _use_lent(self, lent: Lent, turn: _Turn, walk: KeptWalk, factory: DestinationFactory) -> None:
-        """Offer the message over a session, if its server still serves."""
+    async def _use_lent(
+        self, lent: Lent, turn: _Turn, walk: CandidateWalk | KeptWalk, factory: DestinationFactory
+    ) -> None:
+        """Offer the message over a session that others have left.
+
+        If the server does not serve any more, nobody is told, and it is as if there had been none.
+        """
+        session, candidate, reuse = lent.session, turn.place.candidate, self._reuse
+        assert reuse is not None
         if lent.endpoint is not None:
             # Equal; but what is the same need not be compared when it is saved again.
             turn = turn._replace(endpoint=lent.endpoint)
-        if await self._wake(lent, turn.place, factory):
-            walk.take(turn.place.candidate)
-            self._ledger.last_host = self._is_last_destination and walk.is_last
-            await self._use_and_keep(lent.session, turn, walk)
-
-    async def _wake(self, lent: Lent, place: Place, factory: DestinationFactory) -> bool:
-        """Ask whether the server still serves; if not, nobody is told, and there are other ways."""
-        session, candidate, reuse = lent.session, place.candidate, self._reuse
-        assert reuse is not None
+        told = summary_of(session.tls, candidate.relay, kept=True) if session.tls and reuse.tells_tls else None
         try:
             ear = await self._witness.ear_for(candidate) if self._witness else None
-            if not await session.wake(factory.peer(candidate, is_best=place.is_best), ear):
-                return False
+            serves = session.wake(factory.peer(candidate, is_best=turn.place.is_best), ear, told)
         except BaseException:
             session.close()
             raise
-        reuse.used(candidate)
+        if not serves:
+            walk.repeat()
+            return
         self._ledger.begin_session(candidate.relay, candidate.host, reuse_count=session.reuse_count)
-        if session.tls is not None and reuse.tells_tls:
-            self._emit(summary_of(session.tls, candidate.relay, kept=True))
-        return True
+        try:
+            await self._use_and_keep(session, turn, walk)
+        except NotServingError:
+            walk.repeat()
+            self._ledger.end_session()
+        else:
+            reuse.used(candidate)
 
     async def _use_and_keep(self, session: Session, turn: _Turn, walk: CandidateWalk | KeptWalk) -> None:
-        """Offer the message over a session, and leave that for the next message if it may be."""
+        """Offer the message over a session, and leave that for the next message if it may be.
+
+        Raises:
+            NotServingError: the session was kept, and its server serves no more.
+        """
         completed = await self._use(session, turn, walk)
         reuse = self._reuse
         if reuse is not None:

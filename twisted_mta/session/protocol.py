@@ -40,6 +40,7 @@ from twisted_mta.smtp.actions import (
     Dialog,
     ErrorClass,
     Finding,
+    IsQuiet,
     LineBroken,
     LookUp,
     Note,
@@ -316,6 +317,8 @@ class DialogProtocol(Protocol):
                         self._asked = asked
                         asked.addCallbacks(self._answered, self._not_answered)
                         return
+                elif kind is IsQuiet:
+                    action.answer = not self.has_unread_input
                 elif kind is Pause:
                     self._flush()
                     self._pause = self._clock.callLater(action.seconds, self._pause_over)

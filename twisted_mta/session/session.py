@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model import events, tls_events
 from twisted_mta.model.dsn import DsnStatus
+from twisted_mta.model.events import Event
 from twisted_mta.model.request import DeliveryRequest, Recipient
 from twisted_mta.sasl.offer import Offer
 from twisted_mta.session.channel import IN_THE_CLEAR, Channel
@@ -27,7 +28,7 @@ from twisted_mta.smtp.capabilities import Capabilities, Feature
 from twisted_mta.smtp.farewell import quit_dialog
 from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet, introduce
 from twisted_mta.smtp.peer import Peer
-from twisted_mta.smtp.probing import probe
+from twisted_mta.smtp.probing import probed
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.smtp.transaction import Ending, Transaction, never
 from twisted_mta.smtp.workarounds import PixWorkarounds
@@ -120,6 +121,8 @@ class Session:
         self.is_open = False
         self.serves_until: float | None = None
         self.kept: Any = None
+        self._must_ask = False
+        self._told: Event | None = None
         self.tls: TlsState | None = None
         self.handshake: Handshake | None = None
         self._protocol = protocol
@@ -272,6 +275,7 @@ class Session:
             Whether the transaction ran to its normal end.
 
         Raises:
+            NotServingError: it was kept, and the server serves no more: nothing has happened to the mail.
             ConnectionBrokenError: the connection broke while the fate of the mail was open.
             ContentError: the content cannot be read.
         """
@@ -288,8 +292,12 @@ class Session:
             reused=self.reuse_count > 0,
             early_mail_parameter=early_mail_parameter,
         )
+        dialog = transaction.run()
+        if self._must_ask:
+            self._must_ask = False
+            dialog = probed(dialog, self._told)
         try:
-            end = await self._protocol.perform(transaction.run(), sink, request.queue_id, content)
+            end = await self._protocol.perform(dialog, sink, request.queue_id, content)
         except ConnectionBrokenError as broken:
             self._protocol.troubles |= broken.trouble
             self._protocol.abort()
@@ -337,29 +345,26 @@ class Session:
             self.welcome = replace(self.welcome, capabilities=replace(self.welcome.capabilities, size_limit=0))
         return self._protocol.rest(disturbed)
 
-    async def wake(self, peer: Peer, ear: Ear | None) -> bool:
-        """Make ready for another message, which asks the server.
+    def wake(self, peer: Peer, ear: Ear | None, told: Event | None = None) -> bool:
+        """Make ready for another message; the next `transact` asks the server first whether it still serves.
 
         Args:
             peer: the server, as the present delivery knows it.
             ear: overhears the session from now on; None: nobody does.
+            told: logged when the server has said that it does; None: nothing.
 
         Returns:
-            Whether the server still serves; if not, the session is over, and nobody has been told.
+            False if the server has disturbed the session: then it is over.
         """
         protocol = self._protocol
         self.is_open = False
         self.peer = protocol.peer = peer
         protocol.ear = ear
-        try:
-            ready = protocol.wake() and await protocol.perform(probe(), _unexpected) and not protocol.has_unread_input
-        except BaseException:
-            protocol.abort()
-            raise
-        if not ready:
+        if not protocol.wake():
             protocol.close()
             return False
         self.reuse_count += 1
+        self._must_ask, self._told = True, told
         return True
 
     def release(self) -> socket.socket | None:

@@ -99,7 +99,7 @@ class PeerTable(enum.Enum):
 
 @dataclass(slots=True)
 class LookUp:
-    """Ask a table; the one action that its performer writes the answer into, before it resumes the dialog.
+    """Ask a table; the performer writes the answer into it, before it resumes the dialog.
 
     Attributes:
         table: which one; only yielded where settings say that it is there.
@@ -112,6 +112,17 @@ class LookUp:
     key: str
     found: str | None = None
     failed: bool = False
+
+
+@dataclass(slots=True)
+class IsQuiet:
+    """Ask whether the server has said nothing more than was read; the performer writes the answer into it.
+
+    Attributes:
+        answer: whether that is so.
+    """
+
+    answer: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +199,7 @@ class LineBroken:
 
 
 Finding = RecipientFailed | MessageFailed | RecipientTaken | MessageTaken | Milestone | LineBroken
-Action = Write | AwaitReply | SendContent | Pause | LookUp | Note | Trouble | Finding
+Action = Write | AwaitReply | SendContent | Pause | LookUp | IsQuiet | Note | Trouble | Finding
 
 T = TypeVar("T")
 Dialog = Generator[Action, Reply | None, T]
