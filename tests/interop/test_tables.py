@@ -241,6 +241,13 @@ class SqliteTests(TablesCase):
         self.configure({"t_dbpath": "$queue_directory/data", "t_query": "select v from a where k = '%s'"})
         await self.compare("sqlite:t", ["one", "absent"], finds=1)
 
+    async def test_large_values(self) -> None:
+        """A value may be large, but not fill the memory."""
+        await self.compare(self.database("query = select replace(hex(zeroblob(500000)), '0', 'x')\n"), ["k"], finds=1)
+        with self.assertRaises(TableError):
+            await self.ours(self.database("query = select hex(zeroblob(50000000))\n"), ["k"])
+        self.assertIn("string or blob too big", self.warnings[-1])
+
     async def test_numbers(self) -> None:
         """Numbers look as SQLite shows them."""
         query = "select 1.5 union all select 1e20 union all select 7 union all select -0.0 union all select 1e-7"
@@ -339,6 +346,19 @@ class PostgresTests(TablesCase):
         ]:
             spec = self.database("query = select 1\n", f"postgresql://{place}:25432/postgres?{settings}")
             await self.compare_failure(spec)
+
+    async def test_large_values(self) -> None:
+        """A value may be large, but not fill the memory."""
+        await self.compare(self.database("query = select repeat('x', 1000000)\n"), ["k"], finds=1)
+        for size in (2_000_000, 200_000_000):
+            with self.assertRaises(TableError):
+                await self.ours(self.database(f"query = select repeat('x', {size})\n"), ["k"])
+            self.assertIn("is longer than", self.warnings[-1])
+
+    async def test_large_keys(self) -> None:
+        """A key may be larger than what a socket takes at a time."""
+        spec = self.database("query = select length('%s')\n")
+        self.assertEqual(await self.ours(spec, ["k" * 5_000_000]), {"k" * 5_000_000: "5000000"})
 
     async def test_server_ends_connections(self) -> None:
         """A connection that has died is replaced at once."""
@@ -470,6 +490,15 @@ class MariadbTests(TablesCase):
         await self.compare(self.secure_table(options), ["k"], finds=1)
         for verify in ("", "tls_verify_cert = no\n"):
             await self.compare_failure(self.secure_table(f"{options}{verify}", "127.0.0.2"))
+
+    async def test_large_values(self) -> None:
+        """A value may be large, but not fill the memory."""
+        spec = self.database("query = select repeat('x', 1000000)\n")
+        await self.compare(spec, ["k"], finds=1)
+        for size in (2_000_000, 50_000_000):
+            with self.assertRaises(TableError):
+                await self.ours(self.database(f"query = select repeat('x', {size})\n"), ["k"])
+            self.assertIn("is longer than", self.warnings[-1])
 
     async def test_another_way_to_escape(self) -> None:
         """A server that takes a backslash for itself gets its keys right, too."""
@@ -811,6 +840,16 @@ class NetworkTests(TablesCase):
                 await self.ours(f"{spec}:{self.write(text)}", ["k"])
             await server.stop()
             self.assertIn(words, self.warnings[-1], f"{spec} {self.warnings}")
+
+    async def test_large_entries(self) -> None:
+        """An LDAP server that announces an entry of a gigabyte is not listened to any more."""
+        server = RefusingServer(refusing_servers.endless_ldap)
+        await server.listen(TCP4ServerEndpoint(reactor, 2502, interface="127.0.0.1"))
+        spec = self.write("server_host = 127.0.0.1\nserver_port = 2502\nversion = 3\ntimeout = 20\n")
+        with self.assertRaises(TableError):
+            await self.ours(f"ldap:{spec}", ["k"])
+        await server.stop()
+        self.assertIn("Search error -1: Can't contact LDAP server", self.warnings[-1])
 
     async def test_mongodb(self) -> None:
         """PyMongo speaks with a server, and what it says becomes values; Debian has neither server nor client of Postfix."""

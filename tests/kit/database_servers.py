@@ -231,6 +231,7 @@ class Mariadb(PrivateServer):
             f"--socket={self.socket}",
             f"--port={self.port}",
             "--bind-address=0.0.0.0",
+            "--max-allowed-packet=256M",
             f"--pid-file={self.directory / 'pid'}",
             f"--ssl-ca={self.authority}",
             f"--ssl-cert={self._identity.chain}",

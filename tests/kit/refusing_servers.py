@@ -1,4 +1,4 @@
-"""Servers that speak just enough of a database's protocol to refuse a client, in the words ``go away``.
+"""Servers that speak just enough of a database's protocol to refuse a client, in the words ``go away``, or to flood it.
 
 They run in the reactor, which answers only as long as nothing stops it: not even a library that waits for them in a thread.
 
@@ -40,6 +40,17 @@ def ldap(said: bytes) -> bytes:
     number = said[2:5]  # of the message: it is short, so its length takes one octet
     content = number + b"\x61" + bytes([len(result)]) + result
     return b"\x30" + bytes([len(content)]) + content
+
+
+def endless_ldap(said: bytes) -> bytes:
+    """Any login will do; and then an entry of a gigabyte, of which this is the beginning."""
+    if not said:
+        return b""
+    is_bind = said[5:6] == b"\x60"
+    result = b"\x0a\1\0\4\0\4\0"
+    return (
+        b"\x30\x0c" + said[2:5] + b"\x61\7" + result if is_bind else b"\x30\x84\x40\0\0\0" + said[2:5] + bytes(1 << 20)
+    )
 
 
 class _Refusal(Protocol):

@@ -4,16 +4,17 @@ python-ldap keeps the interpreter's lock while it does that, as the library asks
 server, the reactor among them. So the library is called directly, with the handle of python-ldap's connection.
 
 Flow: ldap_session.py calls `bind`.
-Sources: ldap_sasl_bind(3); ldap_get_option(3); <sasl/sasl.h>; the documentation of python-ldap.
+Sources: ldap_sasl_bind(3); <sasl/sasl.h>.
 """
 
 import ctypes
 from collections.abc import Mapping
 from typing import Any
 
-import _ldap  # type: ignore[import-not-found]  # a part of python-ldap
 import ldap
 import ldap.sasl
+
+from twisted_mta.tables.ldap_library import handle_of, library
 
 _QUIET = 2
 """LDAP_SASL_QUIET: nobody is there to be asked."""
@@ -39,9 +40,7 @@ _Answer = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.POINTER(_Question)
 )  # an LDAP_SASL_INTERACT_PROC
 
-# Through python-ldap's own module it is the very library that this is linked with.
-_library = ctypes.CDLL(_ldap.__file__)
-_bind = _library.ldap_sasl_interactive_bind_s
+_bind = library.ldap_sasl_interactive_bind_s
 _bind.restype = ctypes.c_int
 _bind.argtypes = (
     ctypes.c_void_p,
@@ -53,12 +52,8 @@ _bind.argtypes = (
     _Answer,
     ctypes.c_void_p,
 )
-_err2string = _library.ldap_err2string
+_err2string = library.ldap_err2string
 _err2string.restype, _err2string.argtypes = ctypes.c_char_p, (ctypes.c_int,)
-
-_HEAD_OCTETS = object.__basicsize__
-_KNOWN_OCTETS = _HEAD_OCTETS + 2 * ctypes.sizeof(ctypes.c_void_p) + ctypes.alignment(ctypes.c_void_p)
-"""Of python-ldap's connection: what all objects have, the library's handle, a pointer, and a flag."""
 
 
 def bind(connection: Any, mechanisms: str, answers: Mapping[int, str]) -> None:
@@ -72,8 +67,8 @@ def bind(connection: Any, mechanisms: str, answers: Mapping[int, str]) -> None:
     Raises:
         ldap.LDAPError: it did not work.
     """
-    if type(connection._l).__basicsize__ != _KNOWN_OCTETS:
-        # Another version of python-ldap, whose connections look different: it works, if not as well.
+    handle = handle_of(connection)
+    if handle is None:  # so that it works, if not as well
         connection.sasl_interactive_bind_s("", ldap.sasl.sasl(dict(answers), mechanisms))
         return
     said = {
@@ -89,7 +84,6 @@ def bind(connection: Any, mechanisms: str, answers: Mapping[int, str]) -> None:
             at += 1
         return 0
 
-    handle = ctypes.c_void_p.from_address(id(connection._l) + _HEAD_OCTETS)
     status = _bind(handle, b"", mechanisms.encode(), None, None, _QUIET, _Answer(reply), None)
     if status:
         info = connection.get_option(ldap.OPT_DIAGNOSTIC_MESSAGE)

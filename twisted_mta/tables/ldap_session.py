@@ -16,8 +16,9 @@ import ldap.sasl
 import ldapurl
 
 from twisted_mta.model.text import to_text
+from twisted_mta.tables.ldap_library import limit_messages
 from twisted_mta.tables.ldap_sasl import bind as sasl_bind
-from twisted_mta.tables.results import LookupFailedError, Results, Warn
+from twisted_mta.tables.results import LARGEST_REPLY, LookupFailedError, Results, Warn
 from twisted_mta.tables.templates import KeyParts
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class LdapSession:
         connection: Any = None
         try:
             connection = ldap.initialize(own.servers)
+            limit_messages(connection, LARGEST_REPLY)
             self._set_options(connection)
             if own.start_tls:
                 self._start_tls(connection, warn)

@@ -15,6 +15,7 @@ from typing import Any
 import pymysql
 from pymysql.constants import CLIENT, CR
 from pymysql.cursors import SSCursor
+from pymysql.protocol import MysqlPacket
 from zope.interface import implementer
 
 from twisted_mta.interfaces import ILookupTable
@@ -23,7 +24,7 @@ from twisted_mta.tables.database import DatabaseTable, QueryRules, open_with_par
 from twisted_mta.tables.my_cnf import DEFAULT_FILES, read_options
 from twisted_mta.tables.mysql_tls import MysqlTls, tls_problem
 from twisted_mta.tables.opening import TableRequest
-from twisted_mta.tables.results import LONGEST_RESULT
+from twisted_mta.tables.results import LARGEST_REPLY, LONGEST_RESULT
 from twisted_mta.tables.source_parameters import SourceParameters
 from twisted_mta.tables.sql_servers import (
     CONNECT_SECONDS,
@@ -120,6 +121,36 @@ class MysqlParameters:
         return {"host": host or "localhost", "port": number}
 
 
+class _BoundedConnection(pymysql.connections.Connection):
+    """Does not take all that a server may send.
+
+    The library keeps a row in memory, however long it is, and reads a result to its end, even if nobody wants it any more.
+    It gives no other way in, and has no annotations for this one.
+    """
+
+    _received = 0
+    _result: Any
+    _force_close: Any
+
+    def break_off(self) -> None:
+        """End the connection at once, whatever the server still has to say."""
+        if self._result is not None:
+            self._result.unbuffered_active = self._result.has_next = False
+        self._force_close()
+
+    def _read_packet(self, packet_type: Any = MysqlPacket) -> Any:
+        self._received = 0
+        return super()._read_packet(packet_type)  # type: ignore[no-untyped-call]
+
+    def _read_bytes(self, num_bytes: int) -> bytes:
+        self._received += num_bytes
+        if self._received > LARGEST_REPLY:
+            problem = f"a row of the result is longer than {LARGEST_REPLY} octets"
+            raise pymysql.OperationalError(CR.CR_NET_PACKET_TOO_LARGE, problem)
+        octets: bytes = super()._read_bytes(num_bytes)  # type: ignore[misc]
+        return octets
+
+
 class MysqlConnection:
     """A connection to a server.
 
@@ -138,7 +169,7 @@ class MysqlConnection:
         except OSError as error:
             raise SqlError(tls_problem(error)) from error
         try:
-            self._connection: Any = pymysql.connect(**arguments)
+            self._connection: Any = _BoundedConnection(**arguments)
             self._connection.connect()
         except Exception as error:
             raise SqlError(_problem(error)) from error
@@ -165,14 +196,15 @@ class MysqlConnection:
         Raises:
             SqlError: it does not work, has several results, or none where one is required.
         """
+        cursor = self._connection.cursor()
         try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(to_wire(statement))
-                return self._values(cursor)
-        except SqlError:
-            raise
+            cursor.execute(to_wire(statement))
+            values = self._values(cursor)
         except Exception as error:
-            raise SqlError(_problem(error)) from error
+            self._connection.break_off()
+            raise error if isinstance(error, SqlError) else SqlError(_problem(error)) from error
+        cursor.close()
+        return values
 
     def abort(self) -> None:
         """Break the connection, so that whoever reads from it gets an error."""

@@ -21,8 +21,8 @@ from twisted_mta.interfaces import ILookupTable
 from twisted_mta.model.text import to_text, to_wire
 from twisted_mta.tables.database import DatabaseTable, QueryRules, open_with_parameters, query_template
 from twisted_mta.tables.opening import TableRequest
-from twisted_mta.tables.pgsql_connecting import connect, wait_for
-from twisted_mta.tables.results import LONGEST_RESULT
+from twisted_mta.tables.pgsql_connecting import connect, wait_for, waiting_octets
+from twisted_mta.tables.results import LARGEST_REPLY, LONGEST_RESULT
 from twisted_mta.tables.source_parameters import SourceParameters
 from twisted_mta.tables.sql_servers import (
     CONNECT_SECONDS,
@@ -173,8 +173,12 @@ class PgsqlConnection:
         return values
 
     def _next_result(self, ends: float) -> pq.abc.PGresult | None:
+        received = 0
         while self._connection.is_busy():
             self._wait(select.POLLIN, ends)
+            received += waiting_octets(self._connection.socket)
+            if received > LARGEST_REPLY:
+                raise SqlError(f"a row of the result is longer than {LARGEST_REPLY} octets")
             self._connection.consume_input()
         return self._connection.get_result()
 

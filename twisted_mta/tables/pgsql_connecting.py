@@ -7,10 +7,13 @@ Flow: pgsql.py connects with `connect`, and waits for replies with `wait_for`.
 Sources: the documentation of libpq, "Database Connection Control Functions".
 """
 
+import fcntl
 import os
 import select
 import socket
+import termios
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
@@ -42,6 +45,13 @@ def wait_for(descriptor: int, events: int, ends: float) -> bool:
     waiting.register(descriptor, events)
     left = ends - time.monotonic()
     return left > 0 and bool(waiting.poll(left * 1000))
+
+
+def waiting_octets(descriptor: int) -> int:
+    """How many octets can be read at once."""
+    count = array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]
 
 
 def connect(text: str) -> pq.abc.PGconn:

@@ -11,6 +11,9 @@ from twisted_mta.tables.templates import KeyParts, Template
 LONGEST_RESULT = 1 << 20
 """Characters of a joined result; Postfix has no limit, but nothing that is longer can be meant."""
 
+LARGEST_REPLY = 1 << 24
+"""Octets that a server may send at a time: the libraries keep all of it in memory before a result can be refused."""
+
 Warn = Callable[[str], None]
 
 

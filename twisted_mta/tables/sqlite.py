@@ -7,8 +7,8 @@ Sources: sqlite_table(5); a running postmap(1); the documentation of Python's sq
 import math
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import closing, suppress
 from functools import partial
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from twisted_mta.interfaces import ILookupTable
 from twisted_mta.model.text import to_text, to_wire
 from twisted_mta.tables.database import DatabaseTable, QueryRules, open_with_parameters, query_template
 from twisted_mta.tables.opening import TableRequest
-from twisted_mta.tables.results import LookupFailedError, Results, Warn
+from twisted_mta.tables.results import LARGEST_REPLY, LookupFailedError, Results, Warn
 from twisted_mta.tables.sessions import SessionLimits
 from twisted_mta.tables.source_parameters import SourceParameters
 from twisted_mta.tables.templates import KeyParts, Template
@@ -40,8 +40,9 @@ class SqliteSession:
         address = f"file:{quote(to_wire(path))}?mode=ro"
         self._connection = sqlite3.connect(address, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
         self._connection.text_factory = to_text
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_REPLY)
 
-    def first_column(self, statement: str) -> Iterator[str]:
+    def first_column(self, statement: str) -> Generator[str, None, None]:
         """The first column of what a query finds, as text; NULL is left out.
 
         Raises:
@@ -134,7 +135,8 @@ def _query(
 ) -> None:
     statement = first_statement(template.fill(key, quoted) or "")
     try:
-        results.add_all(session.first_column(statement))
+        with closing(session.first_column(statement)) as found:
+            results.add_all(found)
     except (sqlite3.Error, ValueError) as error:
         during = "SQL prepare failed" if _is_mistake(error) else f"SQL step failed for query '{statement}'"
         problem = f"dict_sqlite_lookup: {source}: {during}: {error}"
