@@ -14,6 +14,7 @@ import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 _ENHANCED_STATUS = re.compile(r"[0-9]{3}. *([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |\Z)", re.DOTALL)
@@ -106,6 +107,9 @@ class GarbageLine:
 Trouble: TypeAlias = OverlongLine | EndlessLine | OverlongReply | GarbageLine
 
 
+_USUAL_OCTETS = 256
+_USUAL_REPLIES = 256
+
 _PLAIN_REPLY = rb"(?:[0-9]{3}-[ -~]*\r\n)*[0-9]{3}(?: [ -~]*)?\r\n"
 _PLAIN_REPLIES = re.compile(b"(?:%b)+" % _PLAIN_REPLY)
 _ONE_PLAIN_REPLY = re.compile(_PLAIN_REPLY.decode())
@@ -121,14 +125,25 @@ def plain_replies(data: bytes, limit: int = 2048) -> list[Reply] | None:
     Returns:
         What LineReader and ReplyAssembler would make of them; None if only these can tell.
     """
-    if len(data) > limit or _PLAIN_REPLIES.fullmatch(data) is None:
+    if len(data) > limit:
+        return None
+    replies = _usual_replies(data) if len(data) <= _USUAL_OCTETS else _read_plain(data)
+    return None if replies is None else [*replies]
+
+
+def _read_plain(data: bytes) -> tuple[Reply, ...] | None:
+    if _PLAIN_REPLIES.fullmatch(data) is None:
         return None
     replies = []
     for match in _ONE_PLAIN_REPLY.finditer(data.decode("ascii")):
         text = match[0][:-2].replace("\r\n", "\n")
         last = text[text.rfind("\n") + 1 :]
         replies.append(Reply(int(last[:3]), enhanced_status(last), text))
-    return replies
+    return tuple(replies)
+
+
+# Servers say the same again and again: to RSET, to MAIL, RCPT and DATA.
+_usual_replies = lru_cache(_USUAL_REPLIES)(_read_plain)
 
 
 class LineReader:
