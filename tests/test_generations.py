@@ -156,10 +156,12 @@ class GenerationTests(SynchronousTestCase):
         """An active entry of our name keeps us from starting; a disabled one does not."""
         self.write(master_cf="agent unix - - n - - smtp\n")
         loader = self.loader()
-        error = self.assertRaises(ConfigError, loader.refuse_if_master_serves, loader.load(master_cf=True).settings)
+        error = self.assertRaises(
+            ConfigError, loader.entry.refuse_if_master_serves, loader.load(master_cf=True).settings
+        )
         self.assertIn("agent/unix", str(error))
         self.write("master_service_disable = agent/unix", master_cf="agent unix - - n - - smtp\n")
-        loader.refuse_if_master_serves(loader.load(master_cf=True).settings)
+        loader.entry.refuse_if_master_serves(loader.load(master_cf=True).settings)
 
     def test_chroot(self) -> None:
         """What our entry says about the root directory decides where absolute paths of sockets begin."""

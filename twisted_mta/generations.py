@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,6 @@ from typing import Any
 from twisted_mta.assembly import build_agent, build_resolver, now_microseconds, open_tables
 from twisted_mta.config.choices import AddressFormat
 from twisted_mta.config.errors import ConfigError
-from twisted_mta.config.master_cf import find_entry, is_disabled
-from twisted_mta.config.service_options import ServiceOptions, read_options
 from twisted_mta.config.settings import Settings, salvage_settings
 from twisted_mta.delivery.refusal import RefusingAgent
 from twisted_mta.interfaces import IConnectionCache, IDeliveryAgent
@@ -33,7 +31,8 @@ from twisted_mta.model.tls_events import TlsFileChanged
 from twisted_mta.oauth.accounts import Accounts
 from twisted_mta.oauth.provider import TokenProvider
 from twisted_mta.observe.maillog import LogStyle
-from twisted_mta.options import PROTOCOLS, Options
+from twisted_mta.options import Options
+from twisted_mta.postfix.own_entry import OwnEntry
 from twisted_mta.postfix.privileges import find_mail_owner
 from twisted_mta.postfix.queue_file import QueueLayout
 from twisted_mta.postfix.reporter import ReporterServices
@@ -181,7 +180,11 @@ class Generation:
 
 
 class GenerationLoader:
-    """Makes generations, from the same command line."""
+    """Makes generations, from the same command line.
+
+    Attributes:
+        entry: ours in master.cf.
+    """
 
     def __init__(self, options: Options, reactor: Any, emit: Emit) -> None:
         """Keep what they share.
@@ -197,8 +200,7 @@ class GenerationLoader:
         self._name_service = build_resolver(reactor, emit, cache_entries=options["dns-cache"])
         self._table_threads = TableThreads(reactor)
         self._main_cf = options.config_directory / "main.cf"
-        self._entry = ServiceOptions()
-        self._entry_problem = ""
+        self.entry = OwnEntry(options.config_directory / "master.cf", options["service"], options["entry"])
         self._version: PostfixVersion | None = None
 
     def stamp(self) -> FileStamp:
@@ -216,8 +218,8 @@ class GenerationLoader:
         """
         options, stamp, warnings = self._options, self.stamp(), list[str]()
         if master_cf:
-            self._read_entry(warnings.append)
-        flags = options["flags"] or self._entry.flags
+            self.entry.read(warnings.append)
+        flags = options["flags"] or self.entry.options.flags
         settings, errors = self._settings()
         problem = self._problem_with(settings, errors)
         tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
@@ -238,8 +240,8 @@ class GenerationLoader:
                     flags=flags,
                     notices=services.notices(),
                     best_mx_transport=services.best_mx_transport(),
-                    chroot=self._is_chrooted(settings),
-                    verbose=self._entry.verbosity > 0,
+                    chroot=self.entry.is_chrooted(settings),
+                    verbose=self.entry.options.verbosity > 0,
                     rewrite=services.rewriting(),
                     make_cache=partial(services.shared_cache, options.shares_as) if options.shares_as else None,
                     tokens=tokens,
@@ -265,7 +267,7 @@ class GenerationLoader:
             ConfigError: nobody can say where the queue is, or which Postfix this is.
         """
         stamp = self.stamp()
-        self._read_entry(lambda text: None)
+        self.entry.read(lambda text: None)
         settings, _ = self._settings()
         tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
         files = self._queue_files(settings, self._services(settings).reporting(None))
@@ -280,8 +282,8 @@ class GenerationLoader:
 
     def _problem_with(self, settings: Settings, errors: Sequence[ConfigError]) -> str:
         """Why settings cannot be used; empty if they can."""
-        if self._entry_problem or errors:
-            return self._entry_problem or errors[0].describe()
+        if self.entry.problem or errors:
+            return self.entry.problem or errors[0].describe()
         try:
             find_mail_owner(settings)
         except ConfigError as error:
@@ -290,7 +292,7 @@ class GenerationLoader:
 
     def openssl_configuration(self) -> OpensslConfiguration:
         """How OpenSSL is to be loaded; the usual way where nobody can say."""
-        self._read_entry(lambda text: None)
+        self.entry.read(lambda text: None)
         try:
             return OpensslConfiguration.from_settings(self._settings()[0])
         except ConfigError:
@@ -302,7 +304,7 @@ class GenerationLoader:
             options.config_directory,
             protocol=options["protocol"],
             service_name=options["service"],
-            overrides=[*self._entry.overrides, *options.overrides],
+            overrides=[*self.entry.options.overrides, *options.overrides],
         )
 
     def load_after(self, former: Generation, *, master_cf: bool) -> Generation:
@@ -322,48 +324,6 @@ class GenerationLoader:
 
     def _refusing(self, problem: str) -> RefusingAgent:
         return RefusingAgent(problem, self._reactor, self._emit, now_microseconds)
-
-    def _read_entry(self, warn: Callable[[str], None]) -> None:
-        try:
-            self._entry, self._entry_problem = self._entry_options(warn), ""
-        except ConfigError as error:
-            self._entry_problem = error.describe()
-
-    def _entry_options(self, warn: Callable[[str], None]) -> ServiceOptions:
-        """What the master.cf entry of our name says to its program, if that is a delivery agent."""
-        options = self._options
-        entry = find_entry(options.config_directory / "master.cf", options["service"], warn)
-        if entry is None or entry.program not in PROTOCOLS:
-            return ServiceOptions()
-        return read_options(entry.arguments)
-
-    def _is_chrooted(self, settings: Settings) -> bool:
-        """Whether our entry in master.cf is one that Postfix would run with queue_directory for its root."""
-        try:
-            entry = find_entry(
-                self._options.config_directory / "master.cf",
-                self._options["service"],
-                lambda text: None,
-                chroot_default=settings.compatibility_level < (1, 0, 0),
-            )
-        except ConfigError:
-            return False  # this has been told
-        return entry is not None and entry.program in PROTOCOLS and entry.chroot
-
-    def refuse_if_master_serves(self, settings: Settings) -> None:
-        """Demand that master(8) leaves the entry of our name alone: it owns the socket otherwise.
-
-        Raises:
-            ConfigError: it does not.
-        """
-        path, name = self._options.config_directory / "master.cf", self._options["service"]
-        entry = find_entry(path, name, lambda text: None)
-        if entry is None:
-            return
-        disabled = (settings.expanded("master_service_disable") or "").replace(",", " ").split()
-        if not is_disabled(entry, disabled):
-            text = f'master(8) serves the entry "{name} unix": list {name}/unix in master_service_disable, or use another name'
-            raise ConfigError(text, file=str(path), line=entry.line)
 
     def _services(self, settings: Settings) -> PrivateServices:
         return PrivateServices(settings, self.version(settings), self._reactor, self._emit)

@@ -43,6 +43,7 @@ class Options(usage.Options):
         ["dns-cache", None, MOST_ENTRIES, "Answers of name servers to remember while they last; 0: none.", int],
         ["connection-cache", None, PROCESS, "Where idle sessions wait: process, or scache[:NAME] to share them."],
         ["control-socket", None, None, "Where smtpdeliver-spawn hands over connections."],
+        ["entry", None, None, "The entry in master.cf that a worker gets from its supervisor; not for use by hand."],
         ["worker", None, 0, "Be a worker that a supervisor gave so many sockets; not for use by hand.", int],
     ]
 

@@ -43,7 +43,16 @@ from twisted_mta.postfix.peers import QueueManagerWatch, peer_process
 from twisted_mta.postfix.postlog import LogWriter, open_log, twisted_log_bridge
 from twisted_mta.postfix.privileges import MailOwner, PrivilegeError, become, find_mail_owner
 from twisted_mta.postfix.requests import DeliveryListener
-from twisted_mta.postfix.supervisor import CHANGED, FIRST_SOCKET_FD, READY, STATUS_FD, Supervisor, worker_command
+from twisted_mta.postfix.supervisor import (
+    CHANGED,
+    FIRST_SOCKET_FD,
+    READY,
+    RELOADED,
+    RETIRE,
+    STATUS_FD,
+    Supervisor,
+    worker_command,
+)
 from twisted_mta.tables.table_set import SETTLING_SECONDS
 from twisted_mta.tls.openssl_start import start_again_if_needed
 
@@ -211,7 +220,7 @@ class DeliveryService(PostfixService):
 
     def listen(self, listener: DeliveryListener, settings: Settings, owner: MailOwner) -> None:
         """Bring connections to the listener, from sockets that keep their names."""
-        self._loader.refuse_if_master_serves(settings)
+        self._loader.entry.refuse_if_master_serves(settings)
         path, *control = self.socket_paths(settings)
         private = PrivateSocket(self._reactor, self._reactor, path, listener, self.emit_of_listening)
         private.start()
@@ -297,6 +306,8 @@ class DeliveryService(PostfixService):
 class WorkerService(DeliveryService):
     """Delivers with one generation, from the sockets of its supervisor, and tells it when there is another one to be loaded."""
 
+    _retires = False
+
     def listen(self, listener: DeliveryListener, settings: Settings, owner: MailOwner) -> None:
         """Bring connections to the listener, from the sockets of the supervisor."""
         reactor = self._reactor
@@ -311,6 +322,8 @@ class WorkerService(DeliveryService):
         """Tell the supervisor that all is well, and end with it."""
         super().startService()
         os.set_blocking(STATUS_FD, False)
+        # Before it serves: from then on it may be told, and without a handler it would be dead.
+        signal.signal(RETIRE, self._told_to_retire)
         self._say(READY)
         self._parent = os.getppid()
         LoopingCall(self._look_around).start(LOOK_SECONDS, now=False)
@@ -322,24 +335,39 @@ class WorkerService(DeliveryService):
         """
         if os.getppid() != self._parent:
             self._terminate()
-        elif self._generation is not None and self._reactor.seconds() - self._looked_at >= LOOK_SECONDS:
+        elif (
+            not self._retires
+            and self._generation is not None
+            and self._reactor.seconds() - self._looked_at >= LOOK_SECONDS
+        ):
             self._look_at_files(self._generation)
+
+    def _told_to_retire(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._retire)
+
+    def _retire(self) -> None:
+        """Another worker has taken the place: finish what there is, which takes as long as it takes, and end."""
+        if self._listener is None or self._generation is None or self._retires:
+            return
+        self._retires = True
+        self._generation.keep_no_sessions()
+        self._listener.stop(self._generation.settings.daemon_timeout).addCallback(lambda _: self._terminate())
 
     def reload(self) -> None:
         """Leave it to the supervisor, which gets the same signal from whoever reloads all."""
 
     def reload_with_postfix(self) -> None:
-        """Have the next worker read all; that includes master.cf."""
+        """Leave this to the supervisor, too; it reads master.cf for the next worker."""
         self._renew(master_cf=True)
 
     def _renew(self, *, master_cf: bool) -> None:
-        if not self._loader.is_sound():
+        if not master_cf and not self._loader.is_sound():
             # To see that needs no rights of root's: this worker defers mail, whatever becomes of the next one.
-            super()._renew(master_cf=master_cf)
-            return
-        self._say(CHANGED)
-        # The next worker takes a moment; should it never come, that is said again.
-        self._looked_at += REMINDER_SECONDS
+            super()._renew(master_cf=False)
+        else:
+            self._say(RELOADED if master_cf else CHANGED)
+            # The next worker takes a moment; should it never come, that is said again.
+            self._looked_at += REMINDER_SECONDS
 
     def _say(self, word: bytes) -> None:
         try:
@@ -360,7 +388,7 @@ class SupervisorService(PostfixService):
             reactor: runs it.
         """
         super().__init__(options, reactor)
-        self._supervisor = Supervisor(reactor, worker_command(options.words), self.emit)
+        self._supervisor = Supervisor(reactor, self._worker_command, self.emit, self._read_entry)
         self._bound: list[BoundSocket] = []
         self._watches: list[SocketWatch] = []
 
@@ -371,7 +399,7 @@ class SupervisorService(PostfixService):
     def begin(self, generation: Generation, owner: MailOwner) -> None:
         """Bind the sockets, and start the first worker."""
         settings = generation.settings
-        self._loader.refuse_if_master_serves(settings)
+        self._loader.entry.refuse_if_master_serves(settings)
         for path in self.socket_paths(settings):
             make_directory(path)
             bound = bind_socket(path)
@@ -391,7 +419,14 @@ class SupervisorService(PostfixService):
 
     def reload(self) -> None:
         """Have a new worker read the configuration; requests wait for it."""
+        self._read_entry()
         self._supervisor.renew(at_once=True)
+
+    def _read_entry(self) -> None:
+        self._loader.entry.read(lambda text: self.emit(ConfigurationWarning(text)))
+
+    def _worker_command(self, sockets: int) -> list[str]:
+        return worker_command(self._options.words, self._loader.entry.handed_over, sockets)
 
     def stopService(self) -> Deferred[None]:
         """End the workers; each finishes what is in flight, within the grace period."""

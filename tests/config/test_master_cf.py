@@ -10,7 +10,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.main_cf import LogicalLine
 from twisted_mta.config.master_cf import (
     MasterEntry,
-    find_entry,
+    find_line,
     is_disabled,
     parse_entry,
     read_entries,
@@ -99,16 +99,19 @@ class FileTests(SynchronousTestCase):
             "smtp inet n - n - - smtpd\nsmtp unix - - n - - smtp\nbroken unix -\n"
             "smtp unix - - n - - smtp\n    -o smtp_helo_name=x\n# end\n"
         )
-        found = find_entry(path, "smtp", self.fail)
-        assert found is not None
+        line = find_line(path, "smtp", self.fail)
+        assert line is not None
+        found = parse_entry(line, str(path))
         self.assertEqual((found.line, found.arguments), (4, ("-o", "smtp_helo_name=x")))
-        self.assertIsNone(find_entry(path, "relay", self.fail))
-        self.assertIsNone(find_entry(Path("/nonexistent/master.cf"), "smtp", self.fail))
+        self.assertIsNone(find_line(path, "relay", self.fail))
+        self.assertIsNone(find_line(Path("/nonexistent/master.cf"), "smtp", self.fail))
 
     def test_find_broken(self) -> None:
         """Our own entry must be right."""
         path = self.file("broken unix -\n")
-        error = self.assertRaises(ConfigError, find_entry, path, "broken", self.fail)
+        line = find_line(path, "broken", self.fail)
+        assert line is not None
+        error = self.assertRaises(ConfigError, parse_entry, line, str(path))
         self.assertEqual(error.text, f'{path}: line 1: missing "unprivileged" field')
 
     def test_all(self) -> None:

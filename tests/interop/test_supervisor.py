@@ -9,7 +9,7 @@ import pwd
 import signal
 from pathlib import Path
 
-from tests.interop.agents import RootServiceAgent
+from tests.interop.agents import SERVICE, RootServiceAgent
 from tests.interop.test_generations import GenerationsCase, sender_of
 from tests.kit.pki import Identity, shared_pki
 from tests.kit.script import END_OF_DATA, Late
@@ -47,10 +47,14 @@ class SupervisorTests(GenerationsCase):
 
     async def next_worker(self, *former: int) -> int:
         """Wait for a worker that is another one, and for the end of those before; gives its number."""
-        await self.postfix.wait_for(
-            lambda: len(self.workers()) == 1 and not set(self.workers()) & set(former), "there is no other worker"
-        )
-        return self.workers()[0]
+        found: list[int] = []
+
+        def is_there() -> bool:
+            found[:] = self.workers()
+            return len(found) == 1 and found[0] not in former
+
+        await self.postfix.wait_for(is_there, "there is no other worker")
+        return found[0]
 
     def secret(self, name: str, text: str) -> Path:
         """Write a file that only root may read."""
@@ -207,10 +211,30 @@ class SupervisorTests(GenerationsCase):
         self.assertNotIn(worker, self.workers())
         self.assertEqual(self.postfix.log("status=deferred"), [])
 
+    async def test_master_cf(self) -> None:
+        """What master.cf says counts after a reload of Postfix, and not for a worker that was started for another reason."""
+
+        def entry(sender: str) -> str:
+            return f"{SERVICE} unix - - n - - smtp -o smtp_generic_maps=static:{sender}\n"
+
+        settings = {"master_service_disable": f"{SERVICE}/unix"}
+        await self.begin_with_server(settings, services=entry("old@sender.example"))
+        self.assertEqual(await self.deliver(), "old@sender.example")
+        worker = await self.next_worker()
+        path = self.postfix.etc / "master.cf"
+        path.write_text(path.read_text().replace("old@", "new@"))
+        self.postfix.configure({"smtp_helo_timeout": "299s"})
+        worker = await self.next_worker(worker)
+        self.assertEqual(await self.deliver(), "old@sender.example")
+        await self.postfix.reload()
+        await self.deliver()  # this one shows that there is another queue manager
+        await self.next_worker(worker)
+        self.assertEqual(await self.deliver(), "new@sender.example")
+
     async def test_killed_worker(self) -> None:
         """A worker that is killed is replaced, and told of; its mail is tried again."""
         await self.begin_with_server({})
-        (worker,) = self.workers()
+        worker = await self.next_worker()
         os.kill(worker, signal.SIGKILL)
         await self.next_worker(worker)
         self.assertEqual(len(self.postfix.log(f"{worker}", "warning: ")), 1)

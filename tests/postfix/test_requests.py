@@ -469,6 +469,17 @@ class StopTests(ListenerTestCase):
         self.successResultOf(again)
         self.assertEqual((self.events, self.clock.getDelayedCalls()), ([], []))
 
+    def test_shorter_grace(self) -> None:
+        """Who stops at leisure may be told to hurry; not the other way round."""
+        self.requesting()
+        stopped = self.listener.stop(1000)
+        hurried, again = self.listener.stop(10), self.listener.stop(1000)
+        self.clock.advance(9)
+        self.assertNoResult(stopped)
+        self.clock.advance(1)
+        for each in (stopped, hurried, again, self.listener.stop(10)):
+            self.successResultOf(each)
+
     def test_peer_that_lingers(self) -> None:
         """A peer that has its reply is not waited for."""
         self.agent.status = FinalStatus(True)

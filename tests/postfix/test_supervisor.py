@@ -14,6 +14,8 @@ from twisted_mta.postfix.supervisor import (
     CHANGED,
     FIRST_SOCKET_FD,
     READY,
+    RELOADED,
+    RETIRE,
     STATUS_FD,
     Supervisor,
     worker_command,
@@ -30,10 +32,10 @@ class Process:
         self.command = command
         self.descriptors = descriptors
         self.pid = pid
-        self.signals: list[str] = []
+        self.signals: list[str | int] = []
         self.ended = False
 
-    def signalProcess(self, name: str) -> None:
+    def signalProcess(self, name: str | int) -> None:
         """Take a signal."""
         if self.ended:
             raise ProcessExitedAlready
@@ -97,12 +99,12 @@ class SupervisorTests(SynchronousTestCase):
         )
 
     def test_change(self) -> None:
-        """A worker whose configuration is old ends only when the next one is ready."""
+        """A worker whose configuration is old retires when the next one is ready, and not before."""
         self.first.say(READY)
         self.first.say(CHANGED + CHANGED)
         self.assertEqual(self.first.signals, [])
         self.second().say(READY)
-        self.assertEqual(self.first.signals, ["TERM"])
+        self.assertEqual(self.first.signals, [RETIRE])
         self.first.end()
         self.assertEqual(self.events, [])
 
@@ -110,18 +112,32 @@ class SupervisorTests(SynchronousTestCase):
         """After a reload the present worker takes no more requests."""
         self.first.say(READY)
         self.supervisor.renew(at_once=True)
-        self.assertEqual(self.first.signals, ["TERM"])
+        self.assertEqual(self.first.signals, [RETIRE])
         self.second().say(READY)
         self.first.end()
         self.assertEqual(self.second().signals, [])
 
+    def test_reload_of_postfix(self) -> None:
+        """When a worker has noticed that Postfix was reloaded, there is something to be done before the next one is started."""
+        started: list[int] = []
+        reactor = self.reactor
+        supervisor = Supervisor(
+            reactor, lambda count: ["worker"], self.events.append, lambda: started.append(len(reactor.processes))
+        )
+        supervisor.serve([self.listening])
+        worker = reactor.processes[-1]
+        worker.say(READY)
+        before = len(reactor.processes)
+        worker.say(RELOADED)
+        self.assertEqual((started, len(reactor.processes)), ([before], before + 1))
+
     def test_reload_while_one_comes(self) -> None:
-        """A worker that is not ready yet may have read what has changed since: it is replaced too."""
+        """A worker that is not ready yet may have read what has changed since: it is replaced too, however it ends."""
         self.supervisor.renew()
         self.assertEqual(self.first.signals, ["TERM"])
         self.first.say(READY)
         self.second().say(READY)
-        self.first.end()
+        self.first.end(badly=True)
         self.assertEqual((self.events, len(self.reactor.processes)), ([], 2))
 
     def test_crash(self) -> None:
@@ -147,7 +163,7 @@ class SupervisorTests(SynchronousTestCase):
         self.assertEqual((self.first.signals, len(self.reactor.processes)), ([], 2))
 
     def test_stop(self) -> None:
-        """Stopping waits for the last worker."""
+        """Stopping waits for the last worker, and lets none finish what takes long."""
         self.first.say(READY)
         self.first.say(CHANGED)
         stopped = self.supervisor.stop()
@@ -168,5 +184,5 @@ class SupervisorTests(SynchronousTestCase):
 
     def test_command(self) -> None:
         """A worker gets the options of the service."""
-        command = worker_command(["--service", "agent"])(2)
-        self.assertEqual(command[-4:], ["smtpdeliver", "--service", "agent", "--worker=2"])
+        command = worker_command(["--service", "agent"], "7:agent unix", 2)
+        self.assertEqual(command[-5:], ["smtpdeliver", "--service", "agent", "--entry=7:agent unix", "--worker=2"])

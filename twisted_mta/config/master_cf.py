@@ -86,17 +86,16 @@ def read_entries(path: Path, warn: Warn, *, chroot_default: bool = False) -> tup
     return tuple(entries.values())
 
 
-def find_entry(path: Path, name: str, warn: Warn, *, chroot_default: bool = False) -> MasterEntry | None:
-    """The entry of a ``unix`` service; None where there is no such entry, or no such file.
+def find_line(path: Path, name: str, warn: Warn) -> LogicalLine | None:
+    """The line of a ``unix`` service, for `parse_entry`; None where there is no such entry, or no such file.
 
     Args:
         path: the master.cf.
         name: of the service.
         warn: takes texts about the file.
-        chroot_default: see `read_entries`.
 
     Raises:
-        ConfigError: the file cannot be read, or this very entry is malformed.
+        ConfigError: the file cannot be read.
     """
     if not path.exists():
         return None
@@ -104,7 +103,7 @@ def find_entry(path: Path, name: str, warn: Warn, *, chroot_default: bool = Fals
     for line in logical_lines(read_text(path), str(path), warn):
         if [*_fields(line.text, 2), "", ""][:2] == [name, "unix"]:
             found = line
-    return None if found is None else parse_entry(found, str(path), chroot_default=chroot_default)
+    return found
 
 
 def parse_entry(line: LogicalLine, file: str, *, chroot_default: bool = False) -> MasterEntry:

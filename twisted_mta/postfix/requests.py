@@ -166,6 +166,7 @@ class DeliveryListener(Factory):
         To hang up on these would make the queue manager hold all mail of the transport back for a minute; it keeps two at most.
 
         A delivery that outlasts the grace is left alone: it ends by itself, or with the process, and its mail is tried again.
+        May be called again, to shorten the grace.
 
         Returns:
             Fires when no request is in flight, or `grace_seconds` have passed.
@@ -181,6 +182,11 @@ class DeliveryListener(Factory):
             for replied in self._replied:
                 replied.transport.loseConnection()
             self._grace = self._clock.callLater(grace_seconds, self._stopped)
+        elif self._grace is not None and self._grace.active():
+            if self._grace.getTime() - self._clock.seconds() > grace_seconds:
+                self._grace.reset(grace_seconds)
+        else:
+            self._stopped()
         self._stop_if_done()
         return end
 

@@ -11,6 +11,7 @@ Sources: master(8) for what a parent of daemons does; socket(7), unix(7).
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -30,8 +31,11 @@ STATUS_FD = 3
 FIRST_SOCKET_FD = 4
 """The listening sockets of a worker begin here."""
 
-READY, CHANGED = b"R", b"C"
-"""What a worker says: it serves; its configuration is old."""
+READY, CHANGED, RELOADED = b"R", b"C", b"L"
+"""What a worker says: it serves; its configuration is old; Postfix has been reloaded."""
+
+RETIRE = signal.SIGUSR1
+"""The signal to a worker whose place another one has taken."""
 
 _RESTART_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses before a worker is started again that keeps ending by itself."""
@@ -40,14 +44,22 @@ _RESTART_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 class Supervisor:
     """Starts workers and replaces them."""
 
-    def __init__(self, reactor: Any, command: Callable[[int], Sequence[str]], emit: Emit) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        command: Callable[[int], Sequence[str]],
+        emit: Emit,
+        when_reloaded: Callable[[], object] = lambda: None,
+    ) -> None:
         """Prepare; no worker runs yet.
 
         Args:
             reactor: runs processes.
             command: the command line of a worker that gets so many sockets.
             emit: takes events.
+            when_reloaded: called when Postfix has been reloaded, before the next worker is started.
         """
+        self._when_reloaded = when_reloaded
         self._reactor = reactor
         self._command = command
         self._emit = emit
@@ -73,7 +85,7 @@ class Supervisor:
         if self._stopping is not None:
             return
         if at_once and self._current is not None:
-            self._current.end()
+            self._current.retire()
             self._current = None
         if self._again is not None:
             self._again.cancel()
@@ -114,9 +126,12 @@ class Supervisor:
         if word == READY and worker is self._coming:
             former, self._current, self._coming = self._current, worker, None
             self._failures = 0
+            worker.serves = True
             if former is not None:
-                former.end()
-        elif word == CHANGED and worker is self._current and self._coming is None:
+                former.retire()
+        elif word in (CHANGED, RELOADED) and worker is self._current and self._coming is None:
+            if word == RELOADED:
+                self._when_reloaded()
             self.renew()
 
     def ended(self, worker: "_Worker", reason: Failure) -> None:
@@ -126,7 +141,7 @@ class Supervisor:
             if not self._workers:
                 self._stopping.callback(None)
             return
-        expected = worker.told_to_end and reason.check(ProcessDone)
+        expected = worker.told_to_end and (reason.check(ProcessDone) or not worker.serves)
         if not expected:
             self._emit(WorkerLost(worker.pid, str(reason.value)))
         if worker is self._current:
@@ -150,6 +165,7 @@ class _Worker(ProcessProtocol):
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self.serves = False
         self.told_to_end = False
         self.pid = 0
 
@@ -162,27 +178,32 @@ class _Worker(ProcessProtocol):
         for number in range(len(data)):
             self._supervisor.said(self, data[number : number + 1])
 
+    def retire(self) -> None:
+        """Tell it to take no more, and to end when it has finished what it holds, however long that takes."""
+        self._signal(RETIRE)
+
     def end(self) -> None:
-        """Tell it to finish what it holds."""
+        """Tell it to end soon."""
+        self._signal("TERM")
+
+    def _signal(self, name: str | int) -> None:
         self.told_to_end = True
         with contextlib.suppress(ProcessExitedAlready):
-            self.transport.signalProcess("TERM")
+            self.transport.signalProcess(name)
 
     def processEnded(self, reason: Failure) -> None:
         """It is gone."""
         self._supervisor.ended(self, reason)
 
 
-def worker_command(words: Sequence[str]) -> Callable[[int], list[str]]:
-    """The command lines of workers.
+def worker_command(words: Sequence[str], entry: str, sockets: int) -> list[str]:
+    """The command line of a worker.
 
     Args:
         words: the options of the service, as they were given to twistd.
+        entry: ours in master.cf, as OwnEntry hands it over.
+        sockets: how many it gets.
     """
     program = "from twisted.scripts.twistd import run; run()"
-
-    def command(sockets: int) -> list[str]:
-        twistd = [sys.executable, "-c", program, "--nodaemon", "--pidfile=", "--logfile=/dev/null"]
-        return [*twistd, "smtpdeliver", *words, f"--worker={sockets}"]
-
-    return command
+    twistd = [sys.executable, "-c", program, "--nodaemon", "--pidfile=", "--logfile=/dev/null"]
+    return [*twistd, "smtpdeliver", *words, f"--entry={entry}", f"--worker={sockets}"]
