@@ -6,9 +6,9 @@ Each case starts its server once, asks both for the same keys, and compares valu
 import logging
 import os
 import shutil
+import socket
 import sqlite3
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ from typing import ClassVar
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
-from twisted.internet.threads import deferToThread, deferToThreadPool
+from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
@@ -33,8 +33,10 @@ from twisted_mta.model.events import Event, TableWarning
 from twisted_mta.model.text import printable
 from twisted_mta.tables.opening import TableContext
 from twisted_mta.tables.table_set import TableSet
+from twisted_mta.tables.threads import TableThreads
 
 _numbers = count(1)
+_threads = TableThreads(reactor)
 _PSQL = (Postgres.program("psql"), "-h", "127.0.0.1", "-p", str(Postgres.port), "-Atc")
 
 
@@ -81,7 +83,7 @@ class TablesCase(TestCase):
             emit=self.events.append,
             smtputf8=loaded.smtputf8_enable,
             reactor=reactor,
-            in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),  # type: ignore[arg-type, attr-defined]
+            in_thread=_threads,
         )
         self.tables = TableSet(self.context)
         self.addCleanup(self.tables.close)
@@ -840,6 +842,19 @@ class NetworkTests(TablesCase):
                 await self.ours(f"{spec}:{self.write(text)}", ["k"])
             await server.stop()
             self.assertIn(words, self.warnings[-1], f"{spec} {self.warnings}")
+
+    async def test_hanging_servers(self) -> None:
+        """Servers that never answer keep more threads waiting than the reactor has; host names are still found."""
+        server = RefusingServer(lambda said: b"")
+        await server.listen(TCP4ServerEndpoint(reactor, 2502, interface="127.0.0.1"))
+        text = "hosts = 127.0.0.1:2502\nuser = u\npassword = p\ndbname = d\nquery = select 1\noption_group =\n"
+        specs = [f"{kind}:{self.write(text, f'{kind}{at}.cf')}" for kind in ("pgsql", "mysql") for at in range(8)]
+        waiting = [_later(self.tables.open(spec).lookup("k")) for spec in specs]
+        self.assertTrue(await deferToThread(socket.getaddrinfo, "localhost", 25))
+        self.assertFalse(any(each.called for each in waiting))
+        failing = [self.assertFailure(each, TableError) for each in waiting]
+        await server.stop()
+        await gatherResults(failing)
 
     async def test_large_entries(self) -> None:
         """An LDAP server that announces an entry of a gigabyte is not listened to any more."""
