@@ -537,3 +537,21 @@ class HostileTests(ShellTestCase):
             self.clock.advance(0)
             self.assertEqual(self.transport.ended, "closed")
             self.idle()
+
+
+class EndOfPatienceTests(ShellTestCase):
+    """Servers that never come to an end."""
+
+    def unread(self, *segments: bytes) -> int:
+        """How many replies wait after these segments, while nobody reads."""
+        self.connect()
+        self.protocol.pipelining = True
+        for segment in segments:
+            self.transport.receive(segment)
+        return len(self.protocol._replies)
+
+    def test_rest_of_a_segment(self) -> None:
+        """Once there are too many lines that are no replies, nothing counts any more, whether it comes with them or later."""
+        flood = (b"hm\r\n" * 95 + b"250 ok\r\n") * 11
+        late = b"250 never seen\r\n"
+        self.assertEqual(self.unread(flood + late), self.unread(flood, late))

@@ -404,14 +404,19 @@ class DialogProtocol(Protocol):
                     self._take_reply(reply)
                 self._serve()
                 return
+        endless = False
         for item in self._lines.feed(data):
             if isinstance(item, str):
                 self._take_line(item)
+                if self._nothing_can_come and not endless:
+                    # Patience has ended in the middle of this segment: the rest of it counts no more than a later one.
+                    break
             elif isinstance(item, OverlongLine):
                 self._emit(
                     events.ReplyTooLong(self.peer.relay, self._settings.line_length_limit, self._told(item.start))
                 )
             else:
+                endless = True  # what there is of that line still counts, and is the last
                 self._end_of_patience()
         self._serve()
         if self._filtered is not None and self._filtered.too_many:
