@@ -359,6 +359,15 @@ class CdbTests(DatabaseTests):
         write_cdb(self.file, [(b"a", b"1"), (b"a", b"2")])
         self.assertEqual(self.opened.find(self.spec, "a"), "1")
 
+    def test_hash(self) -> None:
+        """The hash is that of cdb(5), whatever the length of a key."""
+        for length in (0, 1, 63, 64, 65, 128, 129, 5000):
+            key = random.Random(length).randbytes(length)
+            value = 5381
+            for octet in key:
+                value = ((value << 5) + value & 0xFFFFFFFF) ^ octet
+            self.assertEqual(cdb_hash(key), value)
+
     def test_random(self) -> None:
         """Tables of all sizes, where many hashes meet in one slot."""
         chance = random.Random(1)

@@ -13,20 +13,20 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from fcntl import LOCK_UN, flock
+from os import fstat
 
 from berkeleydb import db
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_mta.interfaces import ILookupTable
-from twisted_mta.model.text import to_wire
 from twisted_mta.tables.files import OpenFile, open_again, open_database
 from twisted_mta.tables.locked import LockedTable, TrailingNull
 from twisted_mta.tables.locks import TRY_SHARED, FlockLock
 from twisted_mta.tables.opening import TableRequest
 
 _SUFFIX = ".db"
-_MOST_REOPENINGS = 5
+_REOPENINGS = range(5)
 """Times that one lookup opens the file anew: more than one means that it was replaced just then."""
 
 
@@ -42,7 +42,8 @@ class _Database:
         self.lock = FlockLock(file.descriptor)
         self._descriptor = file.descriptor
         self._kind = kind
-        self._keys = TrailingNull()
+        self._find = TrailingNull().find
+        self._modified_ns = file.modified_ns
         self._parts: list[db.DB | db.DBEnv] = []
         self._get: Callable[[bytes], bytes | None] | None = None
         self._close_copy: Callable[[], object] = _nothing
@@ -88,12 +89,14 @@ class _Database:
         descriptor = self._descriptor
         flock(descriptor, TRY_SHARED)
         try:
-            if self.file.content_changed():
+            # As content_changed says, but in most cases without a further call: this runs for each lookup.
+            status = fstat(descriptor)
+            if status.st_mtime_ns != self._modified_ns or (not status.st_nlink and self.file.content_changed()):
                 raise _ChangedError
             if self._get is None:
                 self.open()
                 assert self._get is not None
-            return self._keys.find(self._get, key)
+            return self._find(self._get, key)
         finally:
             flock(descriptor, LOCK_UN)
 
@@ -130,10 +133,11 @@ class BerkeleyDBTable(LockedTable):
         Raises:
             TableError: the file cannot be read; the Deferred fails with the same.
         """
+        wire = key.encode("utf-8", "surrogateescape")  # as to_wire, without a further call
         try:
-            for _ in range(_MOST_REOPENINGS):
+            for _ in _REOPENINGS:
                 try:
-                    return self._database.find(to_wire(key))
+                    return self._database.find(wire)
                 except BlockingIOError:
                     return self._later(key)
                 except _ChangedError:

@@ -25,6 +25,7 @@ class OpenFile:
     Attributes:
         path: its name.
         descriptor: lasts until `close`.
+        modified_ns: when it had been changed as it was opened.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -32,14 +33,14 @@ class OpenFile:
         self.descriptor = descriptor
         self._close = weakref.finalize(self, os.close, descriptor)
         status = os.fstat(descriptor)
-        self._modified = status.st_mtime_ns
+        self.modified_ns = status.st_mtime_ns
         self._was_removed = not status.st_nlink
         self._inode = (status.st_dev, status.st_ino)
 
     def content_changed(self) -> bool:
         """Whether the file has been written to, or removed, since it was opened; one system call."""
         status = os.fstat(self.descriptor)
-        return status.st_mtime_ns != self._modified or (not status.st_nlink and not self._was_removed)
+        return status.st_mtime_ns != self.modified_ns or (not status.st_nlink and not self._was_removed)
 
     def changed(self) -> bool:
         """Whether the file has been written to, removed or replaced since it was opened."""
@@ -58,7 +59,7 @@ class OpenFile:
                 return True
         if (status.st_dev, status.st_ino) != self._inode:
             return True
-        return or_written and status.st_mtime_ns != self._modified
+        return or_written and status.st_mtime_ns != self.modified_ns
 
     def read(self, octets: int, position: int) -> bytes:
         """Read a part of the file; shorter at its end.

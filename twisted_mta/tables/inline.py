@@ -4,14 +4,12 @@ Flow: registry.py opens it.
 Sources: DATABASE_README(5), "inline"; a running postmap(1).
 """
 
-from collections.abc import Callable, Mapping
-
 from zope.interface import implementer
 
 from twisted_mta.interfaces import ILookupTable
 from twisted_mta.tables.braces import BracesError, inner_text, list_items
 from twisted_mta.tables.constant import ConstantTable
-from twisted_mta.tables.keys import folding, is_utf8
+from twisted_mta.tables.keys import InMemory, folding, is_utf8
 from twisted_mta.tables.opening import TableRequest
 from twisted_mta.tables.text_records import RecordError, split_name_value
 
@@ -19,19 +17,8 @@ _FORM = "name=value"
 
 
 @implementer(ILookupTable)
-class InlineTable(ConstantTable):
-    """Keys and values in memory.
-
-    Attributes:
-        lookup: finds a key that is already folded.
-    """
-
-    by_pattern = False
-    lookup: Callable[[str], str | None]
-
-    def __init__(self, name: str, entries: Mapping[str, str]) -> None:
-        super().__init__(name)
-        self.lookup = entries.get
+class InlineTable(InMemory, ConstantTable):
+    """Keys and values in memory."""
 
 
 def open_inline(request: TableRequest) -> InlineTable:

@@ -4,7 +4,7 @@ Flow: registry.py wraps what an opener gives; types that load their keys fold th
 Sources: postconf(5) smtputf8_enable; SMTPUTF8_README; a running postmap(1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -55,8 +55,28 @@ def prepared(table: ILookupTable, request: TableRequest) -> ILookupTable:
     """The table, such that callers need not care about folding and encodings."""
     fold = keep if table.by_pattern else folding(request)
     if request.utf8:
-        return Utf8Table(table, fold, request.context.emit)
+        kind = KnownValuesTable if isinstance(table, InMemory) else Utf8Table
+        return kind(table, fold, request.context.emit)
     return table if fold is keep else FoldedTable(table)
+
+
+class InMemory:
+    """What tables have in common whose keys and values are in memory, and have been checked, as far as that is wanted.
+
+    Args:
+        name: ``type:name``.
+        entries: the values by keys, which are folded.
+
+    Attributes:
+        lookup: finds a key that is already folded.
+    """
+
+    by_pattern = False
+    lookup: Callable[[str], str | None]
+
+    def __init__(self, name: str, entries: Mapping[str, str]) -> None:
+        self.name = name
+        self.lookup = entries.get  # without a frame of Python's in between: this is all there is to do
 
 
 @implementer(ILookupTable)
@@ -89,23 +109,26 @@ class Utf8Table:
         self.close = table.close
 
     def lookup(self, key: str) -> str | Deferred[str | None] | None:
-        """Look up the folded key; one that is not UTF-8 is not found.
+        """Look up the folded key; one that is not UTF-8 is not found, and told.
 
         Raises:
             TableError: the table's own, or the value is not UTF-8; a Deferred fails with the same.
         """
         if key.isascii():
             found = self._lookup(key.lower() if self._folds else key)
-        elif is_utf8(key):
-            found = self._lookup(key.casefold() if self._folds else key)
         else:
-            self._emit(TableWarning(f'{self.name}: non-UTF-8 key "{key}": {_MALFORMED}'))
-            return None
+            found = self._find_beyond_ascii(key)
         if found is None:
             return None
-        if isinstance(found, Deferred):
-            return found.addCallback(self._check, key)
-        return found if found.isascii() else self._check(found, key)
+        if isinstance(found, str):
+            return found if found.isascii() else self._check(found, key)
+        return found.addCallback(self._check, key)
+
+    def _find_beyond_ascii(self, key: str) -> str | Deferred[str | None] | None:
+        if is_utf8(key):
+            return self._lookup(key.casefold() if self._folds else key)
+        self._emit(TableWarning(f'{self.name}: non-UTF-8 key "{key}": {_MALFORMED}'))
+        return None
 
     def _check(self, value: str | None, key: str) -> str | None:
         if value is None or is_utf8(value):
@@ -113,3 +136,13 @@ class Utf8Table:
         problem = f'key "{key}": non-UTF-8 value "{value}": {_MALFORMED}'
         self._emit(TableWarning(f"{self.name}: {problem}"))
         raise TableError(self.name, problem, key)
+
+
+class KnownValuesTable(Utf8Table):
+    """The same for a table whose values have been checked already."""
+
+    def lookup(self, key: str) -> str | Deferred[str | None] | None:
+        """Look up the folded key; one that is not UTF-8 is not found, and told."""
+        if key.isascii():
+            return self._lookup(key.lower() if self._folds else key)
+        return self._find_beyond_ascii(key)

@@ -14,7 +14,6 @@ from twisted.python.failure import Failure
 
 from twisted_mta.interfaces import TableError
 from twisted_mta.model.events import TableWarning
-from twisted_mta.model.text import to_text
 from twisted_mta.tables.locks import LockWait, SharedLock
 from twisted_mta.tables.opening import TableRequest
 
@@ -41,8 +40,10 @@ class TrailingNull:
             get: looks up exactly what it is given.
             key: the key alone.
         """
-        value = self._try_both(get, key) if self._ending is None else get(key + self._ending)
-        return None if value is None else to_text(value.partition(NULL)[0])
+        ending = self._ending
+        value = self._try_both(get, key) if ending is None else get(key + ending)
+        # As to_text, without a further call: this runs for each lookup.
+        return None if value is None else value.partition(NULL)[0].decode("utf-8", "surrogateescape")
 
     def _try_both(self, get: Callable[[bytes], bytes | None], key: bytes) -> bytes | None:
         for ending in (NULL, b""):

@@ -4,7 +4,7 @@ Flow: registry.py opens it.
 Sources: DATABASE_README(5), "texthash"; postmap(1), "INPUT FILE FORMAT"; a running postmap(1).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from zope.interface import implementer
 
@@ -12,25 +12,17 @@ from twisted_mta.config.main_cf import logical_lines
 from twisted_mta.interfaces import ILookupTable
 from twisted_mta.model.text import to_text
 from twisted_mta.tables.files import OpenFile, read_text_table
-from twisted_mta.tables.keys import folding, is_utf8
+from twisted_mta.tables.keys import InMemory, folding, is_utf8
 from twisted_mta.tables.opening import TableRequest
 from twisted_mta.tables.text_records import RecordError, split_key_value
 
 
 @implementer(ILookupTable)
-class TextTable:
-    """Keys and values in memory, from a file.
-
-    Attributes:
-        lookup: finds a key that is already folded.
-    """
-
-    by_pattern = False
-    lookup: Callable[[str], str | None]
+class TextTable(InMemory):
+    """Keys and values in memory, from a file."""
 
     def __init__(self, name: str, file: OpenFile, entries: Mapping[str, str]) -> None:
-        self.name = name
-        self.lookup = entries.get  # without a frame of Python's in between: this is all there is to do
+        super().__init__(name, entries)
         self.changed = file.changed
         self.close = file.close
 
