@@ -189,6 +189,18 @@ class HostileTests(WorldTestCase):
             self.assertIn("no mechanism available", await self.send(keywords, accepted))
         self.assertLess(max(map(len, self.log)), 5000)
 
+    async def test_repeated_later(self) -> None:
+        """A server that repeats the password in its replies to the mail does not get it into anybody's sight either."""
+        accepted = ("AUTH", "235 2.7.0 ok")
+        for rule in (
+            ("MAIL", f"550 5.1.8 {self.PASSWORD} may not"),
+            ("RCPT", f"450-4.2.0 it is\n450 4.2.0 {self.PASSWORD}"),
+            ("DATA", f"554 5.7.0 {self.PASSWORD}"),
+            (".", f"250 2.0.0 queued as {self.PASSWORD}"),
+        ):
+            told = await self.send(["AUTH PLAIN", "PIPELINING"], accepted, rule)
+            self.assertTrue(told == "sent" or "****" in told, told)
+
     async def test_endless_line(self) -> None:
         """A list of ten thousand in one line, or of a megabyte, ends the session."""
         for names in (" ".join(f"X-{number:05d}" for number in range(10_000)), "x" * 1_000_000):

@@ -85,6 +85,7 @@ class DialogProtocol(Protocol):
         troubles: the errors seen so far that the postmaster may want to hear of.
         ear: hears what is said; None: nobody listens.
         confidential: what nobody is told of it, be it said by us or repeated by the server.
+        logged_in: whether that is taken out of replies before dialogs read them; a login itself must read what is said.
         tables: what dialogs ask; set by `ask`.
         content_rules: how content is treated.
     """
@@ -107,6 +108,7 @@ class DialogProtocol(Protocol):
         self.troubles = ErrorClass.NONE
         self.ear: Ear | None = None
         self.confidential = Confidential()
+        self.logged_in = False
         self.tables = NO_TABLES
         self.content_rules = PLAIN
         self._settings = settings
@@ -538,6 +540,8 @@ class DialogProtocol(Protocol):
     def _next_reply(self) -> Reply:
         """The first of the replies that are there."""
         reply = self._replies.popleft()
+        if self.logged_in:
+            reply = replace(reply, text=self._told(reply.text))
         if reply.garbled:
             self._read_garbage(self._garbage_counts.popleft())
         if self.ear is not None:

@@ -198,6 +198,7 @@ class Session:
 
         channel = Channel(self.tls, self.handshake.channel_binding) if self.handshake and self.tls else IN_THE_CLEAR
         outcome = await self._logins.log_in(self.peer, offer, occasion, channel, perform, self._protocol.confidential)
+        self._protocol.logged_in = outcome is Outcome.AUTHENTICATED
         if isinstance(outcome, Rebuff) or outcome is Outcome.AUTHENTICATED:
             return outcome if isinstance(outcome, Rebuff) else welcome
         features = welcome.capabilities.features & ~Feature.AUTH
