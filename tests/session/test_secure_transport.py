@@ -1,5 +1,7 @@
 """TLS between a connection and its dialog."""
 
+import gc
+import weakref
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -276,6 +278,19 @@ class EndTests(SecureTestCase):
                 self.clock.advance(0)
                 self.assertEqual(self.transport.ended, "dropped")
             self.idle()
+
+    def test_not_kept_alive(self) -> None:
+        """A connection that was closed is free at once, not when garbage is collected."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.secured()
+        self.protocol.close()
+        self.transport.drain_all()
+        self.clock.advance(0)
+        self.assertEqual(self.handshake.told[-1], "closed")
+        protocol = weakref.ref(self.protocol)
+        del self.protocol, self.transport
+        self.assertIsNone(protocol())
 
     def test_server_ends(self) -> None:
         """With or without a farewell, the server's end is an end."""

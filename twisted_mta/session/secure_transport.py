@@ -274,7 +274,10 @@ class SecureTransport:
         if self._in_handshake:
             self._fail(_LOST if reason.check(ConnectionDone) else _RESET)
         self.handshake.closed()
+        self._unusable = True
         self._inner.connectionLost(reason)
+        # The two hold each other, and nothing comes any more: their memory should not wait for the garbage collector.
+        del self._inner
 
     def wrote(self, octets: int) -> None:
         """Octets of TLS have left; those of TLS itself buy nobody time."""
