@@ -11,7 +11,7 @@ from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass
 from twisted_mta.smtp.capabilities import Feature, parse_discard_words
 from twisted_mta.smtp.greeting import Occasion, Rebuff, Welcome, greet, introduce
-from twisted_mta.smtp.settings import DialogSettings
+from twisted_mta.smtp.settings import DialogSettings, parse_pix_words
 from twisted_mta.smtp.workarounds import PixWorkarounds
 
 SMTP = DialogSettings(hello_name="client.example", myhostname="client.example")
@@ -183,11 +183,12 @@ class WhichHelloTests(GreetingTestCase):
         self.welcome(template.format(greeting=greeting), settings)
 
     def test_esmtp_in_greeting(self) -> None:
-        """Without smtp_always_send_ehlo the word ESMTP in the greeting calls for EHLO; it is not the first word."""
+        """Without smtp_always_send_ehlo the word ESMTP in the greeting calls for EHLO, even in the place of a name."""
         choosy = replace(SMTP, always_send_ehlo=False)
         self.says("EHLO", "220 mx.example here esmtp ready", choosy)
         self.says("EHLO", "220-mx.example | 220 ESMTP", choosy)
-        self.says("HELO", "220 ESMTP mx.example", choosy)
+        self.says("EHLO", "220 ESMTP mx.example", choosy)
+        self.says("EHLO", "220-ESMTP | 220 mx.example", choosy)
         self.says("HELO", "220 mx.example ESMTPX", choosy)
         self.says("HELO", "220", choosy)
 
@@ -411,6 +412,12 @@ class PixTests(GreetingTestCase):
         self.assertEqual(self.pix("220 **", only_delay, Occasion("4Abc12"))[1], "")
         played = self.greet("S: 220 **\nC: EHLO client.example\nS: 250 mx", replace(SMTP, pix_workarounds=frozenset()))
         self.assertEqual(played.events, [])
+
+    def test_unknown_workarounds(self) -> None:
+        """A list of words that mean nothing is a list: it is told, and has no effect."""
+        unknown = replace(SMTP, pix_workarounds=parse_pix_words(["fly"]), never_send_ehlo=True)
+        self.assertEqual(self.pix("220 **", unknown), (PixWorkarounds(False, False), ""))
+        self.assertEqual(parse_pix_words([""]), frozenset())
 
     def test_lmtp(self) -> None:
         """LMTP has no HELO to fall back to."""

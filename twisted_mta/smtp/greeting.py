@@ -204,4 +204,4 @@ def _greeting_words(text: str) -> list[str]:
 def _says_ehlo(words: list[str], pix: PixWorkarounds, settings: DialogSettings) -> bool:
     if settings.never_send_ehlo or pix.disable_esmtp:
         return False
-    return settings.always_send_ehlo or any(word.lower() == "esmtp" for word in words[1:])
+    return settings.always_send_ehlo or any(word.lower() == "esmtp" for word in words)

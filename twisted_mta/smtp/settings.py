@@ -30,7 +30,7 @@ class DialogSettings:
         always_send_ehlo: EHLO whatever the greeting says.
         never_send_ehlo: HELO whatever the greeting says.
         discard: EHLO keywords to be treated as not offered, lower case.
-        pix_workarounds: words of PIX_WORKAROUNDS in force for a PIX firewall.
+        pix_workarounds: words in force for a PIX firewall; those of PIX_WORKAROUNDS have an effect.
         pix_threshold_seconds: the age of a message from which the delay of the dot applies.
         pix_delay_seconds: how long the dot is delayed.
         quote_envelope: whether envelope addresses get quotes where RFC 5321 wants them.
@@ -114,5 +114,5 @@ class DialogSettings:
 
 
 def parse_pix_words(words: Iterable[str]) -> frozenset[str]:
-    """The words of smtp_pix_workarounds in lower case; unknown ones have no effect."""
-    return frozenset(word.lower() for word in words) & set(PIX_WORKAROUNDS)
+    """The words of smtp_pix_workarounds in lower case; unknown ones are there too: they have no effect but on the log."""
+    return frozenset(word.lower() for word in words if word)
