@@ -149,6 +149,8 @@ class CidrTests(TablesCase):
     def test_inline(self) -> None:
         """Rules in the name of the table."""
         self.assertEqual(self.opened.find("cidr:{{1.2.3.0/24 X}, {!0.0.0.0/0 Y}}", "1.2.3.4"), "X")
+        self.assertEqual(self.opened.find("cidr:{{#1.2.3.0/24 X}, {0.0.0.0/0 Y}}", "1.2.3.4"), "Y")
+        self.assertEqual(self.opened.events, [])
         self.assertEqual(self.opened.problem("cidr:{1.2.3.4 X}"), "cidr map: no '{' at start of text in \"1.2.3.4\"")
 
     @given(

@@ -17,7 +17,7 @@ from twisted_mta.tables.patterns import Dialect, Effort, PatternError, TooHardEr
 from twisted_mta.tables.perl_regex import QUICK_OCTETS, PatientPerlPattern, PerlCompiler, PerlPattern
 from twisted_mta.tables.perl_regex import Option as PerlOption
 from twisted_mta.tables.posix_regex import LONGEST_KEY, Option, PosixPattern, posix_compiler
-from twisted_mta.tables.replacement import ReplacementError, parse_replacement
+from twisted_mta.tables.replacement import Cause, ReplacementError, parse_replacement
 from twisted_mta.tables.results import LookupFailedError
 from twisted_mta.tables.rule_source import RuleLine
 
@@ -59,23 +59,41 @@ class ReplacementTests(SynchronousTestCase):
         self.assertEqual([parse_replacement(text).groups for text in (b"x", b"$2$1", b"${11}")], [0, 2, 11])
 
     def test_errors(self) -> None:
-        """What stands behind a dollar and is no group."""
-        for text, cause in (
+        """What stands behind a dollar and is no group: all of it, up to where nothing more can be made of the text."""
+        for text, *problems in (
             ("$1y", 'non-numeric replacement index "1y"'),
-            ("$0", 'out of range replacement index "0"'),
-            ("${00}", 'out of range replacement index "0"'),
-            ("${1", 'truncated macro reference: "${1"'),
-            ("$", 'empty macro name: "$"'),
-            ("x$ y", 'empty macro name: "x$ y"'),
-            ("${}", 'empty macro name: "${}"'),
+            ("$0", 'out-of-range replacement index "0"'),
+            ("${00}", 'out-of-range replacement index "0"'),
             ("${ 1 }", 'non-numeric replacement index " 1 "'),
             ("${{1}}", 'non-numeric replacement index "{1}"'),
-            ("$-1", 'empty macro name: "$-1"'),
+            (
+                "$x$1$0${y}",
+                'non-numeric replacement index "x"',
+                'out-of-range replacement index "0"',
+                'non-numeric replacement index "y"',
+            ),
         ):
-            with self.assertRaises(ReplacementError) as caught:
-                parse_replacement(text.encode())
-            self.assertEqual((caught.exception.cause, caught.exception.problem), (cause, "bad replacement syntax"))
+            self.assertEqual(self.refused(text), tuple(map(Cause, problems)))
+        for text in ("${1", "$(1", "a${1}$(", "${{1}"):
+            self.assertEqual(self.refused(text), (Cause(f'truncated macro reference: "{text}"', has_place=False),))
+        for text in ("$", "x$ y", "${}", "$-1", "$()", "$é"):
+            self.assertEqual(self.refused(text), (Cause(f'empty macro name: "{text}"', has_place=False),))
+        text = "$x ${ $y"
+        self.assertEqual(
+            self.refused(text),
+            (
+                Cause('non-numeric replacement index "x"'),
+                Cause(f'truncated macro reference: "{text}"', has_place=False),
+            ),
+        )
         self.assertRaises(ReplacementError, parse_replacement, b"$" + b"9" * 5000)
+
+    def refused(self, text: str) -> tuple[Cause, ...]:
+        """What is wrong with a text."""
+        with self.assertRaises(ReplacementError) as caught:
+            parse_replacement(text.encode(), "out-of-range")
+        self.assertEqual(caught.exception.problem, "bad replacement syntax")
+        return caught.exception.causes
 
     @given(st.binary(max_size=12), st.binary(max_size=5))
     @settings(deadline=None)
@@ -156,6 +174,36 @@ class PatternCase(TablesCase):
             self.assertEqual(self.rules(f"# comment\n{rule}\n/^[Aa]/ other\n", "a"), ["other"], rule)
             self.told(2, *problems)
 
+    def test_order_of_problems(self) -> None:
+        """Of a rule with several faults, one of the text is told before one of the pattern."""
+        for rule, *problems in (
+            ("/(/ $x", 'non-numeric replacement index "x"', "bad replacement syntax: skipping this rule"),
+            ("!/(/ $1", "$number found in negative match replacement text: skipping this rule"),
+            ("/a/z $x", 'unknown regexp option "z": skipping this rule'),
+            (
+                "/a/ $x$y",
+                *(f'non-numeric replacement index "{x}"' for x in "xy"),
+                "bad replacement syntax: skipping this rule",
+            ),
+        ):
+            self.assertEqual(self.rules(rule, "a"), [None], rule)
+            self.told(1, *problems)
+        self.rules("/(/", "a")
+        self.assertIn("no replacement text: using empty string", self.opened.lines[0])
+        self.assertEqual(len(self.opened.lines), 2)
+
+    def test_unplaced_problems(self) -> None:
+        """A text that breaks off is told without its place, as everywhere in Postfix."""
+        self.rules("/a/ ${1", "a")
+        place = f"{self.kind} map {self.path}, line 1"
+        self.assertEqual(
+            self.opened.lines,
+            [
+                'warning: truncated macro reference: "${1"',
+                f"warning: {place}: bad replacement syntax: skipping this rule",
+            ],
+        )
+
     def test_empty_text(self) -> None:
         """A rule without text is told, and has the empty text."""
         for rule in ("/a/", "/a/  "):
@@ -183,6 +231,7 @@ class PatternCase(TablesCase):
         self.assertEqual([self.opened.find(name, key) for key in ("aa", "a", "bc", "b")], ["X", "Y", "<c>", None])
         self.assertEqual(self.opened.find(self.kind + ":{}", "a"), None)
         self.assertEqual(self.opened.find(self.kind + ":{ {} }", "a"), None)
+        self.assertEqual(self.opened.find(self.kind + ":{{#a# X}, { # a comment}}", "a"), None)
         self.assertEqual(self.opened.events, [])
         self.assertEqual(self.opened.find(self.kind + ":{{/a/z X}, {/./ Y}}", "a"), "Y")
         self.assertEqual(
@@ -230,6 +279,16 @@ class RegexpTests(PatternCase):
         self.assertEqual(self.rules("/a.b/ X", "a\nb"), ["X"])
         self.assertEqual(self.rules("/a.b/m X", "a\nb"), [None])
         self.assertEqual(self.rules(r"/a(b)\(c\)/x $1", "a(b)c"), ["c"])
+
+    def test_group_zero(self) -> None:
+        """There is no group 0; the words for that are this type's own."""
+        self.rules("/a/ $0", "a")
+        self.told(1, 'out-of-range replacement index "0"', "bad replacement syntax: skipping this rule")
+
+    def test_order_of_patterns(self) -> None:
+        """The first pattern and its groups come before the second pattern."""
+        self.rules("/a/!/(/ $1", "a")
+        self.told(1, 'out of range replacement index "1": skipping this rule')
 
     def test_library_errors(self) -> None:
         """What is wrong with a pattern, in the library's words."""

@@ -30,6 +30,15 @@ class _RuleError(Exception):
     """A rule that is not used; its text says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class _PatternText:
+    """A pattern as it is written, with its options, and whether it must not match."""
+
+    pattern: bytes
+    options: int
+    negated: bool
+
+
 @dataclass(slots=True)
 class Test:
     """A pattern, and whether it must match or must not."""
@@ -168,20 +177,25 @@ class _RuleReader:
     def rule(self) -> Rule:
         """Read ``[!]/pattern/flags[!/pattern/flags] text``.
 
+        What is wrong with the text is told before what the library says of the patterns, as in Postfix.
+
         Raises:
             _RuleError: the rule cannot be used.
         """
-        tests = [self._test()]
-        if self._dialect.second_pattern and self._text.startswith(b"!", self._at):
-            tests.append(self._test())
+        first = self._pattern_text()
+        has_second = self._dialect.second_pattern and self._text.startswith(b"!", self._at)
+        second = self._pattern_text() if has_second else None
         text = self._text[self._at :].strip()
         if not text:
             self._tell("no replacement text: using empty string")
-        first, *further = tests
         replacement = self._replacement(text, first)
+        test = self._test(first)
+        if replacement.groups > test.pattern.groups:
+            raise _RuleError(f'out of range replacement index "{replacement.groups}": skipping this rule')
+        further = (self._test(second),) if second else ()
         if not replacement.groups:
-            return ConstantRule(first, further, replacement.constant)
-        return GroupsRule(first, further, replacement)
+            return ConstantRule(test, further, replacement.constant)
+        return GroupsRule(test, further, replacement)
 
     def block(self) -> Block:
         """Read the condition behind ``if``.
@@ -189,17 +203,17 @@ class _RuleReader:
         Raises:
             _RuleError: the condition cannot be used.
         """
-        test = self._test()
+        condition = self._pattern_text()
         extra = self._text[self._at :].strip()
         if extra:
             self._tell(f'ignoring extra text after IF statement: "{to_text(extra)}"')
             self._tell("do not prepend whitespace to statements between IF and ENDIF")
-        return Block(condition=test, place=self._place)
+        return Block(condition=self._test(condition), place=self._place)
 
     def _tell(self, problem: str) -> None:
         self._warn(f"{self._place}: {problem}")
 
-    def _test(self) -> Test:
+    def _pattern_text(self) -> _PatternText:
         text = self._text
         start = _HEAD.match(text, self._at).end()  # type: ignore[union-attr]  # it matches the empty text, too
         negated = text.count(b"!", self._at, start) % 2 == 1
@@ -210,14 +224,15 @@ class _RuleReader:
             delimiter = to_text(text[start : start + 1])
             raise _RuleError(f'no closing regexp delimiter "{delimiter}": {self._dialect.skipping} this rule')
         letters = _OPTIONS if self._dialect.second_pattern else _ALL_OPTIONS
-        letters_end = letters.match(text, end + 1).end()  # type: ignore[union-attr]  # likewise
-        options = self._options(to_text(text[end + 1 : letters_end]))
-        self._at = letters_end
+        self._at = letters.match(text, end + 1).end()  # type: ignore[union-attr]  # likewise
+        return _PatternText(text[start + 1 : end], self._options(to_text(text[end + 1 : self._at])), negated)
+
+    def _test(self, text: _PatternText) -> Test:
         try:
-            pattern = self._compile(text[start + 1 : end], options)
+            pattern = self._compile(text.pattern, text.options)
         except PatternError as error:
             raise _RuleError(str(error)) from None
-        return Test(pattern, negated, self._place, self._warn)
+        return Test(pattern, text.negated, self._place, self._warn)
 
     def _options(self, letters: str) -> int:
         options = self._dialect.default
@@ -230,17 +245,15 @@ class _RuleReader:
                 raise _RuleError(f'unknown regexp option "{letter}": skipping this rule')
         return options
 
-    def _replacement(self, text: bytes, test: Test) -> Replacement:
+    def _replacement(self, text: bytes, first: _PatternText) -> Replacement:
         try:
-            replacement = parse_replacement(text)
+            replacement = parse_replacement(text, self._dialect.no_group)
         except ReplacementError as error:
-            if error.cause:
-                self._tell(error.cause)
+            for cause in error.causes:
+                (self._tell if cause.has_place else self._warn)(cause.text)
             raise _RuleError(f"{error.problem}: skipping this rule") from None
-        if replacement.groups and test.negated:
+        if replacement.groups and first.negated:
             raise _RuleError("$number found in negative match replacement text: skipping this rule")
-        if replacement.groups > test.pattern.groups:
-            raise _RuleError(f'out of range replacement index "{replacement.groups}": skipping this rule')
         return replacement
 
 

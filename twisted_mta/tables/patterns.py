@@ -76,6 +76,7 @@ class Dialect:
         obsolete: letters that are ignored with a warning.
         second_pattern: whether ``!/pattern/`` may follow directly.
         skipping: what happens to a rule whose pattern does not end, in words.
+        no_group: what a group is that there cannot be, in words.
     """
 
     compiler: Callable[[Effort], Compile]
@@ -84,3 +85,4 @@ class Dialect:
     obsolete: str
     second_pattern: bool
     skipping: str
+    no_group: str = "out of range"

@@ -16,6 +16,7 @@ POSIX = Dialect(
     obsolete="",
     second_pattern=True,
     skipping="skipping",
+    no_group="out-of-range",
 )
 
 

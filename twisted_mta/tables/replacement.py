@@ -23,18 +23,31 @@ class Groups(Protocol):
         """The text of a group, counted from 1; None if it took no part."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What is wrong at one place of a text.
+
+    Attributes:
+        text: in words.
+        has_place: whether it is told with the place of the rule; what has to do with no group in particular is not.
+    """
+
+    text: str
+    has_place: bool = True
+
+
 class ReplacementError(Exception):
     """A text that cannot be used.
 
     Attributes:
-        problem: why; empty where `cause` says it all.
-        cause: what is to be told before, without the rule's place; empty if there is nothing.
+        problem: why.
+        causes: what is to be told before.
     """
 
-    def __init__(self, problem: str, cause: str = "") -> None:
-        super().__init__(cause or problem)
+    def __init__(self, problem: str, causes: Sequence[Cause] = ()) -> None:
+        super().__init__(problem)
         self.problem = problem
-        self.cause = cause
+        self.causes = tuple(causes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +72,53 @@ class Replacement:
         return to_text(b"".join(part if isinstance(part, bytes) else groups(part) or b"" for part in self.parts))
 
 
-def parse_replacement(text: bytes) -> Replacement:
+def parse_replacement(text: bytes, no_group: str = "out of range") -> Replacement:
     """Read a text.
+
+    Args:
+        text: what stands behind a pattern.
+        no_group: the words for a number that no group can have.
 
     Raises:
         ReplacementError: a ``$`` is followed by no number of a group.
     """
     parts: list[bytes | int] = []
+    causes: list[Cause] = []
     highest = done = 0
     while (dollar := text.find(b"$", done)) >= 0:
         parts.append(text[done:dollar])
-        opening = text[dollar + 1 : dollar + 2]
-        if opening == b"$":
+        if text[dollar + 1 : dollar + 2] == b"$":
             parts.append(b"$")
             done = dollar + 2
             continue
-        if opening in _CLOSING:
-            end = _end_of_group(text, dollar + 1)
-            if not end:
-                raise ReplacementError("bad replacement syntax", f'truncated macro reference: "{to_text(text)}"')
-            name, done = text[dollar + 2 : end - 1], end
+        name, done = _group_at(text, dollar + 1)
+        if not name:
+            # Where the next one begins is anybody's guess.
+            what = "empty macro name" if done else "truncated macro reference"
+            causes.append(Cause(f'{what}: "{to_text(text)}"', has_place=False))
+            break
+        if not name.isdigit():
+            causes.append(Cause(f'non-numeric replacement index "{to_text(name)}"'))
+        elif len(name.lstrip(b"0")) > _MOST_DIGITS:
+            raise ReplacementError(f'out of range replacement index "{to_text(name)}"')
+        elif number := int(name):
+            parts.append(number)
+            highest = max(highest, number)
         else:
-            done = _WORD.match(text, dollar + 1).end()  # type: ignore[union-attr]  # it matches the empty text, too
-            name = text[dollar + 1 : done]
-        number = _group_number(name, text)
-        parts.append(number)
-        highest = max(highest, number)
+            causes.append(Cause(f'{no_group} replacement index "0"'))
+    if causes:
+        raise ReplacementError("bad replacement syntax", causes)
     parts.append(text[done:])
     return Replacement(tuple(part for part in parts if part != b""), highest)
+
+
+def _group_at(text: bytes, start: int) -> tuple[bytes, int]:
+    """What names the group, and where that is over; 0 if it never is."""
+    if text[start : start + 1] in _CLOSING:
+        end = _end_of_group(text, start)
+        return (text[start + 1 : end - 1] if end else b""), end
+    end = _WORD.match(text, start).end()  # type: ignore[union-attr]  # it matches the empty text, too
+    return text[start:end], end
 
 
 def _end_of_group(text: bytes, start: int) -> int:
@@ -100,16 +132,3 @@ def _end_of_group(text: bytes, start: int) -> int:
         if depth == 0:
             return at + 1
     return 0
-
-
-def _group_number(name: bytes, text: bytes) -> int:
-    if not name:
-        raise ReplacementError("bad replacement syntax", f'empty macro name: "{to_text(text)}"')
-    if not name.isdigit():
-        raise ReplacementError("bad replacement syntax", f'non-numeric replacement index "{to_text(name)}"')
-    if len(name.lstrip(b"0")) > _MOST_DIGITS:
-        raise ReplacementError(f'out of range replacement index "{to_text(name)}"')
-    number = int(name)
-    if not number:
-        raise ReplacementError("bad replacement syntax", f'out of range replacement index "{number}"')
-    return number

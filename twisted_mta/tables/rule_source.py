@@ -14,6 +14,9 @@ from twisted_mta.tables.braces import WHITESPACE, BracesError, inner_text
 from twisted_mta.tables.files import OpenFile, read_text_table
 from twisted_mta.tables.opening import TableRequest
 
+_COMMENT = "#"
+"""Begins a rule that is none, in a name as in a file."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
@@ -63,11 +66,12 @@ def read_rules(request: TableRequest) -> RuleSource:
             texts = [inner_text(item) for item in split_items(inner_text(request.name))]
         except BracesError as error:
             raise request.unusable(f"{request.type} map: {error.problem}") from None
-        return RuleSource(tuple(RuleLine(text, f"{where}, line {n}") for n, text in enumerate(texts, 1) if text), None)
+        lines = ((n, text) for n, text in enumerate(texts, 1) if text and not text.startswith(_COMMENT))
+        return RuleSource(tuple(RuleLine(text, f"{where}, line {n}") for n, text in lines), None)
     file, data = read_text_table(request)
-    lines = logical_lines(to_text(data), file.path, request.warn)
+    found = logical_lines(to_text(data), file.path, request.warn)
     return RuleSource(
-        tuple(RuleLine(line.text.strip(WHITESPACE), f"{where}, line {line.number}") for line in lines), file
+        tuple(RuleLine(line.text.strip(WHITESPACE), f"{where}, line {line.number}") for line in found), file
     )
 
 
