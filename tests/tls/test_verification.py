@@ -52,7 +52,7 @@ class AuthorityTests(SynchronousTestCase):
             "future": "server certificate verification failed: certificate not yet valid",
             "self_signed": "certificate verification failed: self-signed certificate",
             "no_intermediate": "certificate verification failed: untrusted issuer /CN=Test Intermediate",
-            "not_for_servers": "server certificate verification failed: not designated for use as a server certificate",
+            "not_for_servers": "certificate verification failed: not designated for use as a server certificate",
         }.items():
             good = not words
             self.assertEqual(failed(judged(name)), (good, good, [words] if words else []), name)
@@ -74,7 +74,7 @@ class AuthorityTests(SynchronousTestCase):
         self.assertEqual(failed(judged("self_signed", other))[2], [self_signed])
         unknown = "certificate verification failed: untrusted issuer /CN=Test Intermediate"
         self.assertEqual(failed(judged("no_intermediate", other))[2], [unknown])
-        purpose = "server certificate verification failed: not designated for use as a server certificate"
+        purpose = "certificate verification failed: not designated for use as a server certificate"
         self.assertEqual(failed(judged("not_for_servers", other))[2], [purpose])
 
     def test_addresses(self) -> None:

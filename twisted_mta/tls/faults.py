@@ -113,9 +113,9 @@ def told(fault: Fault, server: str) -> VerificationFailed:
         return VerificationFailed("certificate", server, f"untrusted issuer {fault.issuer}")
     if fault.code == Code.CHAIN_TOO_LONG:
         return VerificationFailed("certificate", server, f"certificate chain longer than limit({fault.depth - 1})")
-    what = f"{purpose} certificate"
     if fault.code == Code.WRONG_PURPOSE:
-        return VerificationFailed(what, server, f"not designated for use as a {purpose} certificate")
+        return VerificationFailed("certificate", server, f"not designated for use as a {purpose} certificate")
+    what = f"{purpose} certificate"
     if fault.code in _OF_ONE_CERTIFICATE:
         return VerificationFailed(what, server, _OF_ONE_CERTIFICATE[Code(fault.code)])
     return VerificationFailed(what, server, f"num={fault.code}:{verification_error_text(fault.code)}")
