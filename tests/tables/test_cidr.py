@@ -69,6 +69,9 @@ class NetworkTests(SynchronousTestCase):
             ("1.2.3.0/", 'bad mask value in "1.2.3.0/"'),
             ("1.2.3.0/24/24", 'bad mask value in "1.2.3.0/24/24"'),
             ("/24", 'bad network value in "/24"'),
+            ("1.2.3/24", 'bad network value in "1.2.3/24"'),
+            ("1.2.3/33", 'bad mask length in "1.2.3/33"'),
+            ("z:/129", 'bad mask length in "z:/129"'),
             (
                 "1.2.3.1/24",
                 'non-null host address bits in "1.2.3.1/24", perhaps you should use "1.2.3.0/24" instead',
@@ -125,6 +128,7 @@ class CidrTests(TablesCase):
         """Rules between if and endif, in each other, and with the opposite sense."""
         text = "if 10.0.0.0/8\nIF !10.1.0.0/16\n0.0.0.0/0 A\nendif\n10.1.2.3 B\nENDIF\n0.0.0.0/0 C"
         self.assertEqual(self.rules(text, "10.2.0.0", "10.1.2.3", "10.1.0.0", "11.0.0.0"), ["A", "B", "C", "C"])
+        self.assertEqual(self.rules("if[10.0.0.0/8]\n0.0.0.0/0 A\nendif", "10.0.0.1", "11.0.0.1"), ["A", None])
         self.assertEqual(self.rules("if 10.0.0.0/8\n0.0.0.0/0 A", "10.0.0.1", "11.0.0.1"), ["A", None])
         self.assertEqual(self.opened.lines, [f"warning: cidr map {self.path}, line 1: IF has no matching ENDIF"])
 
@@ -137,6 +141,9 @@ class CidrTests(TablesCase):
             ("endif", "ENDIF without IF"),
             ("endif x", "garbage after ENDIF"),
             ("foo X", 'bad address pattern: "foo"'),
+            ("endif[", "garbage after ENDIF"),
+            ("ifx", 'bad address pattern: "ifx"'),
+            ("if1.0.0.0/8", 'bad network value in "if1.0.0.0/8"'),
             ("if 1.0.0.0/8 text", 'bad mask value in "1.0.0.0/8 text"'),
             ("[1.2.3.4 X", "missing ']' character after \"[1.2.3.4\""),
             ("1.2.3.1/24 X", 'non-null host address bits in "1.2.3.1/24", perhaps you should use "1.2.3.0/24" instead'),

@@ -18,7 +18,7 @@ from twisted_mta.tables.networks import Address, Network, NetworkError, parse_ad
 from twisted_mta.tables.opening import TableRequest
 from twisted_mta.tables.rule_source import RuleLine, RuleSource, read_rules
 
-_KEYWORD = re.compile(r"(if|endif)(?![^\s!])", re.ASCII | re.IGNORECASE)
+_KEYWORD = re.compile(r"(if|endif)(?![a-z0-9])", re.ASCII | re.IGNORECASE)
 _NEGATION = re.compile(r"[!\s]*", re.ASCII)
 _BLANKS = re.compile(r"\s+", re.ASCII)
 

@@ -56,12 +56,16 @@ class Network:
 
 def parse_address(text: str) -> Address | None:
     """Read an address in the usual spelling; None if it is none."""
-    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    family = _family(text)
     try:
         packed = socket.inet_pton(family, text)
     except (OSError, ValueError):
         return None
     return Address(_BITS[family], int.from_bytes(packed))
+
+
+def _family(text: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in text else socket.AF_INET
 
 
 def parse_network(text: str) -> Network:
@@ -78,11 +82,11 @@ def parse_network(text: str) -> Network:
         return Network(address.bits, address.bits, address.number)
     if not _MASK_LENGTH.fullmatch(length_text):
         raise NetworkError(f'bad mask value in "{text}"')
+    length = int(length_text[-_MOST_DIGITS:])
+    if len(length_text) > _MOST_DIGITS or length > _BITS[_family(network)]:
+        raise NetworkError(f'bad mask length in "{text}"')
     if address is None:
         raise NetworkError(f'bad network value in "{text}"')
-    length = int(length_text[-_MOST_DIGITS:])
-    if len(length_text) > _MOST_DIGITS or length > address.bits:
-        raise NetworkError(f'bad mask length in "{text}"')
     found = Network(address.bits, length, address.number)
     start = found.number & found.mask
     if start != found.number:
