@@ -89,7 +89,7 @@ class ServerHandshake:
     def application_data_came(self) -> None:
         """Nothing is kept."""
 
-    def broken(self) -> None:
+    def broken(self, error: SSL.Error | None = None) -> None:
         """Nothing is kept."""
 
     def closed(self) -> None:

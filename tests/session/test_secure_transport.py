@@ -25,6 +25,7 @@ class PlainHandshake:
     def __init__(self) -> None:
         self.connection = Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
         self.told: list[str] = []
+        self.error: SSL.Error | None = None
 
     def completed(self) -> TlsState:
         """Nothing is judged."""
@@ -39,9 +40,10 @@ class PlainHandshake:
         """Told once."""
         self.told.append("data")
 
-    def broken(self) -> None:
+    def broken(self, error: SSL.Error | None = None) -> None:
         """Keep it."""
         self.told.append("broken")
+        self.error = error
 
     def closed(self) -> None:
         """Told in the end."""

@@ -189,6 +189,36 @@ class FailureTests(HandshakeCase):
             bench.begin(policy()).failed(problem)
             self.assertEqual(bench.log, [f"SSL_connect error to {SERVER}: {words}"])
 
+    def test_step(self) -> None:
+        """Where steps are told, so is the one at which the connection was lost; there was none where only time ran out."""
+        for problem, told in (("lost connection", 1), ("Connection reset by peer", 1), ("Connection timed out", 0)):
+            bench = self.bench(smtp_tls_loglevel="ssl-debug")
+            handshake = bench.begin(policy())
+            self.assertRaises(SSL.WantReadError, handshake.connection.do_handshake)
+            handshake.failed(problem)
+            self.assertEqual(
+                bench.log[2:],
+                ["SSL_connect:error in SSLv3/TLS write client hello"] * told
+                + [f"SSL_connect error to {SERVER}: {problem}"],
+            )
+
+    def test_broken(self) -> None:
+        """What breaks a session behind its handshake is told too, as of a server that misses our certificate in TLS 1.3."""
+        bench, server = self.bench(), TlsServer(shared_pki()["valid"])
+        handshake, end = bench.begin(policy()), server.accept()
+        bench.finish(handshake, end)
+        bench.told()
+        end.send(b"250 ok\r\n")
+        record = bytearray(end.bio_read(65536))
+        record[-1] ^= 1
+        handshake.connection.bio_write(bytes(record))
+        handshake.broken(self.assertRaises(SSL.Error, handshake.connection.heard))
+        problem = "warning: TLS library problem: error:0A000119:SSL routines::decryption failed or bad record mac:"
+        self.assertIn(problem, bench.told())
+        handshake.broken()
+        handshake.broken(SSL.SysCallError(104, "ECONNRESET"))
+        self.assertEqual(bench.told(), [])
+
     def test_case_of_names(self) -> None:
         """The server is written here as it was found, and in lower case in all that verification says."""
         peer = replace(PEER, relay=SERVER.upper(), namaddr=NAMADDR.upper())

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_mta.tls.engine import Handshake
+from twisted_mta.tls.handshake import LOST, RESET, Handshake
 from twisted_mta.tls.library import Connection
 from twisted_mta.tls.state import TlsState
 
@@ -37,8 +37,6 @@ _PATIENCE_GAINED = 64
 """For each octet of application data; a record of one octet takes up to 37."""
 
 _RECORD_OCTETS = 16 * 1024
-_LOST = "lost connection"
-_RESET = "Connection reset by peer"
 _TIMED_OUT = "Connection timed out"
 _ENDLESS = "handshake without an end"
 _NOT_TLS = {"wrong version number", "packet length too long", "http request", "https proxy request"}
@@ -151,7 +149,7 @@ class SecureTransport:
         """The peer has hung up before the handshake could begin."""
         shaken: Deferred[TlsState] = Deferred()
         self._shaken = shaken
-        self._fail(_LOST)
+        self._fail(LOST)
         return shaken
 
     def time_out(self) -> None:
@@ -220,9 +218,9 @@ class SecureTransport:
             except SSL.ZeroReturnError:
                 self._end_of_input()
                 break
-            except SSL.Error:
+            except SSL.Error as error:
                 # Not even an alert can be trusted to be understood now.
-                self._break_off()
+                self._break_off(error)
                 return
             if not data:
                 break
@@ -241,10 +239,11 @@ class SecureTransport:
         if octets and self._wire.unsentOctets() > UNREAD_ANSWERS_LIMIT:
             self._break_off()
 
-    def _break_off(self) -> None:
+    def _break_off(self, error: SSL.Error | None = None) -> None:
         """The connection cannot be used any more, and its session not again (RFC 5246 section 7.2.2)."""
-        self.handshake.broken()
-        self.dropConnection()
+        self._unusable = True
+        self.handshake.broken(error)
+        self._wire.dropConnection()
 
     def _lose_patience(self) -> None:
         if self._in_handshake:
@@ -255,7 +254,7 @@ class SecureTransport:
     def readConnectionLost(self) -> None:
         """The peer has closed its side, with or without a farewell."""
         if self._in_handshake:
-            self._fail(_LOST)
+            self._fail(LOST)
         else:
             self._end_of_input()
 
@@ -272,7 +271,7 @@ class SecureTransport:
     def connectionLost(self, reason: Failure) -> None:
         """Nothing can be sent or heard any more."""
         if self._in_handshake:
-            self._fail(_LOST if reason.check(ConnectionDone) else _RESET)
+            self._fail(LOST if reason.check(ConnectionDone) else RESET)
         self.handshake.closed()
         self._unusable = True
         self._inner.connectionLost(reason)
@@ -301,8 +300,8 @@ class SecureTransport:
                 # Memory takes everything, and there is no renegotiation that could stand in the way.
                 self._connection.sendall(piece)
                 pieces.append(self._connection.spoken())
-        except SSL.Error:
-            self._break_off()
+        except SSL.Error as error:
+            self._break_off(error)
             return
         self._wire.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
@@ -329,17 +328,23 @@ class SecureTransport:
             return
         if self._closing:
             return
+        self._say_farewell()
+        self._closing = True
+        if self._fast_shutdown or self._ended or self._unusable:
+            self._wire.loseConnection()
+
+    def _say_farewell(self) -> None:
+        """Tell the peer that nothing more will come (RFC 8446 section 6.1)."""
         try:
             self._connection.shutdown()
         except SSL.Error:
             self._unusable = True
-        self._closing = True
         self._send_out()
-        if self._fast_shutdown or self._ended or self._unusable:
-            self._wire.loseConnection()
 
     def dropConnection(self) -> None:
-        """Close, whatever waits to be sent."""
+        """Close, whatever waits to be sent; with a farewell if that can leave at once."""
+        if not (self._in_handshake or self._unusable or self._closing or self._wire.unsentOctets()):
+            self._say_farewell()
         self._unusable = True
         self._wire.dropConnection()
 

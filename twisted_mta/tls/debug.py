@@ -80,9 +80,14 @@ def _step_teller(emit: Emit) -> Callable[[SSL.Connection, int, int], None]:
             if value == 0:
                 emit(TlsStep(f"failed in {_state(connection)}"))
             elif value < 0 and not is_only_waiting(connection, value):
-                emit(TlsStep(f"error in {_state(connection)}"))
+                tell_broken_step(connection, emit)
 
     return step
+
+
+def tell_broken_step(connection: SSL.Connection, emit: Emit) -> None:
+    """Tell the step at which a handshake cannot go on."""
+    emit(TlsStep(f"error in {_state(connection)}"))
 
 
 def _state(connection: SSL.Connection) -> str:

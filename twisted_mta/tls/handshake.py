@@ -16,6 +16,7 @@ from twisted_mta.smtp.peer import Peer
 from twisted_mta.tls.bindings import channel_binding
 from twisted_mta.tls.certificate_line import certificate_told
 from twisted_mta.tls.certificates import read_certificate
+from twisted_mta.tls.debug import tell_broken_step
 from twisted_mta.tls.demands import Demands
 from twisted_mta.tls.der import DerError
 from twisted_mta.tls.details import details_of
@@ -210,7 +211,7 @@ class Handshake:
         """Tell why it failed, and forget the session that was to be taken up.
 
         Args:
-            problem: what the library raised, or what became of the connection: ``lost connection``, or words of the system.
+            problem: what the library raised, or what became of the connection: `LOST`, `RESET`, or other words of the system.
         """
         shared = self._shared
         words = problem if isinstance(problem, str) else _words_of(problem)
@@ -219,13 +220,22 @@ class Handshake:
             tell_library_errors(errors_of(problem), shared.emit)
         self._forget_session()
 
-    def broken(self) -> None:
-        """The connection ended by an error inside TLS: its session must not be taken up (RFC 5246 section 7.2.2)."""
+    def broken(self, error: SSL.Error | None = None) -> None:
+        """The connection ended by an error inside TLS: its session must not be taken up (RFC 5246 section 7.2.2).
+
+        Args:
+            error: what the library raised; None: it was content, we were not.
+        """
+        if error is not None and not _words_of(error):
+            tell_library_errors(errors_of(error), self._shared.emit)
         self._is_saved = True  # nothing of it is kept in the end
         self._forget_session()
 
     def _forget_session(self) -> None:
         cache, key = self._shared.cache, self._key
+        if shared.wanted.steps and problem in _ENDS:
+            # Over a socket the library would have seen the end of the connection itself.
+            tell_broken_step(self.connection, shared.emit)
         if cache is None or key is None:
             return
         if self._shared.wanted.cache:
@@ -302,5 +312,11 @@ def _words_of(error: SSL.Error) -> str:
     """What became of the connection, if that is what an error says; empty: the library tells."""
     if isinstance(error, SSL.SysCallError):
         number = error.args[0] if error.args else -1
-        return os.strerror(number) if isinstance(number, int) and number > 0 else "lost connection"
-    return "lost connection" if isinstance(error, SSL.ZeroReturnError) else ""
+        return os.strerror(number) if isinstance(number, int) and number > 0 else LOST
+    return LOST if isinstance(error, SSL.ZeroReturnError) else ""
+LOST, RESET = "lost connection", "Connection reset by peer"
+"""What becomes of a connection in the middle of a handshake."""
+
+_ENDS = (LOST, RESET)
+
+
