@@ -16,15 +16,20 @@ class ContextTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Room for two."""
-        self.prepared: list[SSL.Context] = []
-        self.contexts = Contexts(LISTS, "X25519", 0x40000000, self.prepared.append, limit=2)
+        self.examined: list[bool] = []
+        self.contexts = Contexts(LISTS, "X25519", 0x40000000, self.prepare, limit=2)
+
+    def prepare(self, context: SSL.Context, examined: bool) -> None:
+        """Keep what is told of a context."""
+        self.examined.append(examined)
 
     def test_made_once(self) -> None:
         """A shape is made once, however many policies have it; levels make no difference in what they share."""
         shape = self.contexts.shape(Level.MAY, ">=TLSv1", "high", "")
         self.assertIs(self.contexts.shape(Level.ENCRYPT, ">=TLSv1", "high", ""), shape)
         self.assertIsNot(self.contexts.shape(Level.VERIFY, ">=TLSv1", "high", ""), shape)
-        self.assertEqual(len(self.prepared), 2)
+        self.assertIsNot(self.contexts.shape(Level.MAY, ">=TLSv1", "high", "", examined=False), shape)
+        self.assertEqual(self.examined, [True, True, False])
 
     def test_bound(self) -> None:
         """Beyond the limit, the shape that was used longest ago is made anew when it is needed again."""

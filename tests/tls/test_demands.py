@@ -34,9 +34,11 @@ class DemandTests(SynchronousTestCase):
         """At levels that demand no proof nothing is demanded, and the log says why only if that is wanted."""
         for level in (Level.MAY, Level.ENCRYPT):
             demands, told = demanded(TlsPolicy(level, matches=("hostname",)))
-            self.assertEqual((demands, told), (Demands(level, SERVER), []))
+            self.assertEqual((demands, told), (Demands(level, SERVER, examined=False), []))
             rules = VerificationRules(LogClass.UNTRUSTED)
-            self.assertTrue(demanded(TlsPolicy(level), rules)[0].tells_why)
+            self.assertEqual(demanded(TlsPolicy(level), rules)[0], Demands(level, SERVER, tells_why=True))
+            rules = VerificationRules(LogClass.CERTMATCH)
+            self.assertEqual(demanded(TlsPolicy(level), rules)[0], Demands(level, SERVER))
 
     def test_names(self) -> None:
         """At levels verify and secure the match list makes the names."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.kit.pki import HOST, shared_pki, write
+from tests.kit.pki import HOST, IDENTITIES, shared_pki, write
 from tests.kit.tls_server import TlsServer, pass_on, shake_hands
 from tests.tls.engines import NAMADDR, PEER, SERVER, EngineBench, policy
 from twisted_mta.tls.levels import Level
@@ -32,6 +32,38 @@ class HandshakeCase(SynchronousTestCase):
     def bench(self, **settings: str) -> EngineBench:
         """An engine."""
         return EngineBench(**({"smtp_tls_CAfile": self.roots} | settings))
+
+
+class ExaminationTests(HandshakeCase):
+    """Certificates that are examined, and those of which only counts whether the library trusts them."""
+
+    def test_same_verdict(self) -> None:
+        """Whoever the server is, both come to the same."""
+        trusted = set()
+        for name in IDENTITIES.keys() - {"client_dsa"}:  # no server of our times would take that one
+            server, states = TlsServer(shared_pki()[name]), []
+            for classes in ("summary", "summary, untrusted"):
+                bench = self.bench(smtp_tls_loglevel=classes, smtp_tls_scert_verifydepth="1")
+                handshake = bench.begin(policy(exclusions="aNULL"))
+                states.append(bench.finish(handshake, server.accept()))
+                handshake.closed()
+            self.assertEqual(states[0], states[1], name)
+            if states[0].trusted:
+                trusted.add(name)
+        self.assertTrue({"valid", "rsa", "wrong_name"} <= trusted)
+        self.assertFalse(trusted & {"expired", "self_signed", "no_intermediate", "not_for_servers"})
+
+    def test_no_certificate(self) -> None:
+        """A server that shows none is not trusted."""
+        for classes in ("summary", "summary, untrusted"):
+            bench = self.bench(smtp_tls_loglevel=classes)
+            _, state = bench.shake(TlsServer(), policy(grade="medium"))
+            self.assertEqual((state.has_certificate, state.trusted), (False, False))
+
+    def test_quiet(self) -> None:
+        """What only lines tell is not looked for where none are wanted."""
+        _, state = self.bench(smtp_tls_loglevel="0").shake(TlsServer(shared_pki()["valid"]), policy())
+        self.assertEqual((state.trusted, state.details), (True, ""))
 
 
 class SummaryTests(HandshakeCase):

@@ -166,7 +166,6 @@ class SecureTransport:
             self._send_out()
             self._fail(error)
             return
-        self._send_out()
         self._in_handshake = False
         outcome: TlsState | Failure
         try:
@@ -176,7 +175,7 @@ class SecureTransport:
             self.dropConnection()
         shaken, self._shaken = self._shaken, None
         if shaken is not None:
-            # A Failure goes to the errbacks.
+            # A Failure goes to the errbacks. If the dialog goes on at once, its first words take the end of the handshake along.
             shaken.callback(outcome)
         self._read()
 

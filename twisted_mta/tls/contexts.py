@@ -60,7 +60,7 @@ class Contexts:
         cipher_lists: Mapping[str, str],
         groups: str,
         options: int,
-        prepare: Callable[[SSL.Context], None],
+        prepare: Callable[[SSL.Context, bool], None],
         *,
         limit: int = MOST_SHAPES,
     ) -> None:
@@ -70,7 +70,8 @@ class Contexts:
             cipher_lists: the list of each grade.
             groups: to offer, between colons; empty: the library's.
             options: bits for all contexts.
-            prepare: does the rest that is the same for all: authorities, certificates, callbacks.
+            prepare: does the rest that is the same for all: authorities, certificates, callbacks; told whether
+                certificates are examined.
             limit: how many to keep.
         """
         self._cipher_lists = cipher_lists
@@ -78,9 +79,9 @@ class Contexts:
         self._options = options
         self._prepare = prepare
         self._limit = limit
-        self._kept: OrderedDict[tuple[bool, bool, str, str, str], Shape] = OrderedDict()
+        self._kept: OrderedDict[tuple[bool, bool, bool, str, str, str], Shape] = OrderedDict()
 
-    def shape(self, level: Level, protocols: str, grade: str, exclusions: str) -> Shape:
+    def shape(self, level: Level, protocols: str, grade: str, exclusions: str, *, examined: bool = True) -> Shape:
         """The shape for these words of a policy.
 
         Args:
@@ -88,11 +89,12 @@ class Contexts:
             protocols: list of versions.
             grade: of ciphers.
             exclusions: ciphers to leave out.
+            examined: whether certificates are looked at one by one.
 
         Raises:
             ShapeError: one of them cannot be used.
         """
-        key = (level.must_match, level.is_dane, protocols, grade, exclusions)
+        key = (examined, level.must_match, level.is_dane, protocols, grade, exclusions)
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
@@ -103,7 +105,9 @@ class Contexts:
             self._kept.popitem(last=False)
         return shape
 
-    def _make(self, must_match: bool, is_dane: bool, protocols: str, grade: str, exclusions: str) -> Shape:
+    def _make(
+        self, examined: bool, must_match: bool, is_dane: bool, protocols: str, grade: str, exclusions: str
+    ) -> Shape:
         limits = parse_protocols(protocols, for_dane=is_dane)
         if limits is None:
             raise ShapeError(f'Invalid TLS protocol list "{protocols}": aborting TLS session')
@@ -116,7 +120,7 @@ class Contexts:
         remarks = _limit_versions(context, limits)
         # Our own certificates were chosen by somebody who knows them: the level is for the server's.
         set_ciphers(context, "ALL:@SECLEVEL=0")
-        self._prepare(context)
+        self._prepare(context, examined)
         if errors := set_ciphers(context, with_security_level(ciphers, must_match=must_match)):
             raise ShapeError(f'error setting cipher grade: "{grade}"', errors)
         if self._groups:

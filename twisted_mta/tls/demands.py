@@ -17,6 +17,7 @@ from twisted_mta.smtp.peer import Peer
 from twisted_mta.tls.associations import best_of, is_usable
 from twisted_mta.tls.fingerprints import associations_of
 from twisted_mta.tls.levels import Level
+from twisted_mta.tls.library import CAN_TELL_TRUST
 from twisted_mta.tls.loglevel import LogClass
 from twisted_mta.tls.names import NO_REFERENCES, References, names_meant, references_of
 from twisted_mta.tls.policy import Association, TlsPolicy
@@ -36,6 +37,8 @@ class Demands:
         names_of_leaf: whether names count also where an association names the server's own certificate.
         must_fail: whether nothing that the server shows can do.
         tells_why: whether the log says why a server was not verified.
+        examined: whether certificates are looked at one by one. Otherwise all that counts is whether the library trusts them;
+            it looks no further than to the first thing that is wrong, and is spared most of the work where nothing is.
     """
 
     level: Level
@@ -45,6 +48,7 @@ class Demands:
     names_of_leaf: bool = True
     must_fail: bool = False
     tells_why: bool = False
+    examined: bool = True
 
     @property
     def ignores_authorities(self) -> bool:
@@ -69,7 +73,8 @@ def demands_of(policy: TlsPolicy, peer: Peer, rules: VerificationRules, emit: Em
         return _by_records(policy, server, rules, emit)
     if policy.level is Level.FINGERPRINT:
         return _by_fingerprint(policy, server, rules, emit)
-    return Demands(policy.level, server, tells_why=tells_why)
+    examined = tells_why or rules.tells_certificates or not CAN_TELL_TRUST
+    return Demands(policy.level, server, tells_why=tells_why, examined=examined)
 
 
 def _by_name(policy: TlsPolicy, peer: Peer, server: str, rules: VerificationRules, emit: Emit) -> Demands:

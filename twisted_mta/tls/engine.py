@@ -143,7 +143,9 @@ class TlsEngine:
     def _shape(self, policy: TlsPolicy, demands: Demands) -> Shape:
         emit, server = self._shared.emit, demands.server
         try:
-            shape = self._contexts.shape(demands.level, policy.protocols, policy.grade, policy.exclusions)
+            shape = self._contexts.shape(
+                demands.level, policy.protocols, policy.grade, policy.exclusions, examined=demands.examined
+            )
         except ShapeError as error:
             emit(TlsStartProblem(server, error.problem))
             tell_library_errors(error.errors, emit)
@@ -205,11 +207,12 @@ def _prepare(
     cache: SessionCache | None,
     emit: Emit,
     context: SSL.Context,
+    examined: bool,
 ) -> None:
     """Do for a context, not yet used, what is the same for all."""
     authorities.trusted_by(context)
     certificates.put_into(context)
-    context.set_verify(SSL.VERIFY_NONE, _certificate_seen)
+    context.set_verify(SSL.VERIFY_NONE, _certificate_seen if examined else None)
     # One more than is allowed, so that a chain that is too long is told as such.
     context.set_verify_depth(rules.depth_limit + 1)
     if rules.wants(LogClass.SUMMARY):

@@ -27,6 +27,8 @@ from twisted_mta.tls.library import (
     cipher_bits,
     dump_session,
     errors_of,
+    has_certificate,
+    is_trusted,
     leaf_of,
     load_session,
     was_resumed,
@@ -168,6 +170,9 @@ class Handshake:
         return state
 
     def _judged(self) -> Verdict:
+        if not self._demands.examined:
+            shown = has_certificate(self.connection)
+            return Verdict(self._demands.level, shown, shown and is_trusted(self.connection), matched=False)
         leaf = leaf_of(self.connection)
         chain = chain_of(self.connection) if self._demands.associations else [leaf] if leaf else []
         return judge(self._demands, chain, self._events, self._shared.rules, self._shared.emit)
@@ -204,7 +209,9 @@ class Handshake:
             verdict.matched,
             verdict.secured,
             resumed,
-            details_of(connection, resumed=resumed, own_rsa_bits=self._shared.own_rsa_bits),
+            details_of(connection, resumed=resumed, own_rsa_bits=self._shared.own_rsa_bits)
+            if self._shared.wanted.summary
+            else "",
         )
 
     def failed(self, problem: SSL.Error | str) -> None:

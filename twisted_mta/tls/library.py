@@ -43,6 +43,7 @@ _NEEDS = {
     "session cache": ("i2d_SSL_SESSION", "d2i_SSL_SESSION", "SSL_SESSION_free", "SSL_session_reused"),
     "shared authorities": ("SSL_CTX_get_cert_store", "SSL_CTX_set_cert_store", "X509_STORE_up_ref"),
     "signatures": ("SSL_CTX_set_msg_callback",),
+    "results of verification": ("SSL_get_verify_result", "SSL_get_peer_certificate", "X509_free"),
     "texts of verification": (
         "X509_verify_cert_error_string",
         "X509_NAME_oneline",
@@ -365,6 +366,29 @@ def chain_of(connection: SSL.Connection) -> list[bytes]:
     """The server's certificates as it sent them, its own first, in DER; empty: it has shown none."""
     chain = connection.get_peer_cert_chain() or []
     return [crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain]
+
+
+def has_certificate(connection: SSL.Connection) -> bool:
+    """Whether the server has shown a certificate (SSL_get_peer_certificate(3))."""
+    if not CAN_TELL_TRUST:
+        return connection.get_peer_certificate() is not None
+    certificate = lib.SSL_get_peer_certificate(connection._ssl)
+    if certificate == ffi.NULL:
+        return False
+    lib.X509_free(certificate)
+    return True
+
+
+CAN_TELL_TRUST = "results of verification" not in _MISSING
+"""Whether `is_trusted` works."""
+
+
+def is_trusted(connection: SSL.Connection) -> bool:
+    """Whether the library found nothing wrong with the certificates, or there are none (SSL_get_verify_result(3))."""
+    return bool(lib.SSL_get_verify_result(connection._ssl) == _VERIFIED)
+
+
+_VERIFIED = 0  # X509_V_OK
 
 
 def verification_error_text(code: int) -> str:

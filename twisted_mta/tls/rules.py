@@ -56,6 +56,11 @@ class VerificationRules:
             transitional=settings.enable_idna2003_compatibility,
         )
 
+    @property
+    def tells_certificates(self) -> bool:
+        """Whether the log says whose certificate a server has."""
+        return self.wants(LogClass.CERTMATCH | LogClass.VERBOSE | LogClass.PEERCERT)
+
     def wants(self, classes: LogClass) -> bool:
         """Whether any of these classes of lines is wanted."""
         return bool(self.classes & classes)

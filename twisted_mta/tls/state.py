@@ -24,7 +24,8 @@ class TlsState:
         matched: whether it proved to be the server that it should be; only ever at levels that demand it.
         secured: matched, and nothing on the way there was insecure.
         resumed: whether an earlier session was taken up.
-        details: what TLS 1.3 lines say of key exchange and signatures, with a space in front; else empty.
+        details: what TLS 1.3 lines say of key exchange and signatures, with a space in front; else, and where
+            nobody wants these lines, empty.
     """
 
     level: Level

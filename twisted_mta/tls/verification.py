@@ -40,8 +40,6 @@ from twisted_mta.tls.rules import VerificationRules
 
 __all__ = ["CallbackEvent", "Verdict", "judge", "judge_resumed", "tell_examined"]
 
-_TELLS_CERTIFICATE = LogClass.CERTMATCH | LogClass.VERBOSE | LogClass.PEERCERT
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -86,7 +84,7 @@ def judge(
     """
     if not chain:
         return Verdict(demands.level, has_certificate=False, trusted=False, matched=False)
-    tells_certificate = rules.wants(_TELLS_CERTIFICATE)
+    tells_certificate = rules.tells_certificates
     leaf = _read(chain[0]) if tells_certificate or demands.references or demands.associations else None
     finding = _found(demands, leaf, chain, events, rules)
     fault = worst_of(finding.faults)
