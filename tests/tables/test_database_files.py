@@ -344,6 +344,23 @@ class CdbTests(DatabaseTests):
         self.assertRaises(TableError, self.opened.find, self.spec, "b")
         self.assertEqual(self.opened.lines, [f"warning: {self.spec}: error reading {self.file}: file is damaged"])
 
+    def test_many_slots(self) -> None:
+        """Slots that are too many for memory are read from the file, also where a search goes on at the beginning."""
+        entries = [(b"key%d" % number, b"%d" % number) for number in range(2000)]
+        write_cdb(self.file, entries)
+        data = self.file.read_bytes()
+        unused = next(number for number in range(256) if cdb_hash(b"absent%d" % number) & 0xFF == 7)
+        # All entries of this hash table go, for one with nothing but empty slots: a hole in the file.
+        header = data[:56] + len(data).to_bytes(4, "little") + (2**23).to_bytes(4, "little") + data[64:]
+        self.file.write_bytes(header)
+        os.truncate(self.file, len(data) + 2**26)
+        for key, value in entries:
+            expected = None if cdb_hash(key) & 0xFF == 7 else value.decode()
+            self.assertEqual(self.opened.find(self.spec, key.decode()), expected)
+        self.assertEqual(self.opened.find(self.spec, f"absent{unused}"), None)
+        os.truncate(self.file, 2048)
+        self.assertRaises(TableError, self.opened.find, self.spec, "key1")
+
     def test_full_hash_table(self) -> None:
         """A hash table without an empty slot ends the search after one round."""
         entries = [(b"key%d" % number, b"v") for number in range(3)]
