@@ -2,9 +2,11 @@
 
 import errno
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet import error
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -219,6 +221,28 @@ class ClientTransportTests(SynchronousTestCase):
         self.transport.write(b"x" * 100_000)
         self.reactor.until(lambda: self.protocol.end)
         self.assertEqual(self.protocol.heard, b"552 5.3.4 too much\r\n")
+
+    def test_reset(self) -> None:
+        """A reset is told as such, and behind the peer's last words, also where it was writing that met it first."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        for writes in (True, False):
+            ours = socket.create_connection(listening.getsockname())
+            self.addCleanup(ours.close)
+            peer, _ = listening.accept()
+            ours.setblocking(False)
+            protocol = Listener()
+            serve_protocol(ours, protocol, self.reactor, "/peer")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.send(b"220 go\r\n")
+            peer.close()
+            self.reactor.until(lambda protocol=protocol: protocol.heard)  # type: ignore[misc]
+            if writes:
+                protocol.transport.write(b"hello")
+            self.reactor.until(lambda protocol=protocol: protocol.end)  # type: ignore[misc]
+            assert protocol.end is not None
+            self.assertIsNotNone(protocol.end.check(error.ConnectionLost))
+            self.assertFalse(protocol.half_closed)
 
     def test_addresses(self) -> None:
         """Both ends have names, for Twisted's sake."""

@@ -55,6 +55,7 @@ class ClientTransport(tcp.Connection):
         super().__init__(skt, protocol, reactor)
         self._address = address
         self._in_turn = self._took_all = False
+        self._is_reset = False
         self.connected = 1
         self.logstr = "smtp"
 
@@ -90,6 +91,9 @@ class ClientTransport(tcp.Connection):
         if self.connected and not self.disconnecting and not self._tempDataLen and not self.dataBuffer:
             try:
                 sent = self.socket.send(data)
+            except ConnectionResetError:
+                # The system says so once; whoever reads afterwards is told of an orderly end.
+                sent, self._is_reset = 0, True
             except OSError:
                 sent = 0
             if sent:
@@ -119,7 +123,11 @@ class ClientTransport(tcp.Connection):
 
     def readConnectionLost(self, reason: Failure) -> None:
         """The peer says no more; the protocol is known to understand that, so Twisted need not find out."""
-        self.protocol.readConnectionLost()
+        if self._is_reset:
+            self.stopWriting()
+            self.connectionLost(Failure(error.ConnectionLost()))
+        else:
+            self.protocol.readConnectionLost()
 
     def unsentOctets(self) -> int:
         """How many octets wait here for the system to take them."""
