@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL, crypto
+from twisted.internet.task import deferLater
 
 from tests.kit.pki import HOST, Identity, shared_pki
-from tests.kit.script import Raw, Script
+from tests.kit.script import Deaf, Raw, Script
 from tests.kit.server_tls import ServerHandshake, server_context
-from tests.scenarios.world import WorldTestCase
+from tests.scenarios.world import WorldTestCase, reactor
+from twisted_mta.delivery.connecting import ClientTransport
 from twisted_mta.model.result import Fate
 
 KEYWORDS = ("PIPELINING", "STARTTLS", "DSN")
@@ -385,9 +387,10 @@ class EffectTests(WorldTestCase):
 
     async def test_tls_fast_shutdown_enable(self) -> None:
         """With no, the server's farewell is waited for."""
-        await self.start("valid", ("QUIT", Raw(b"221 2.0.0 Bye\r\n")))
+        await self.start("valid", ("QUIT", Deaf(0.4, Raw(b"221 2.0.0 Bye\r\n"))))
         self.assertEqual(await self.send("encrypt", tls_fast_shutdown_enable="no", smtp_starttls_timeout="1s"), "sent")
-        self.assertTrue(self.server.sessions[0].open)
+        await deferLater(reactor, 0.2)
+        self.assertTrue(any(isinstance(reader, ClientTransport) for reader in reactor.getReaders()))
         await self.server.until(lambda: not self.server.sessions[0].open)
 
     async def test_tls_config_file(self) -> None:

@@ -62,7 +62,13 @@ class Reports:
 
 
 class WorldTestCase(TestCase):
-    """A test with servers of its own."""
+    """A test with servers of its own.
+
+    Attributes:
+        log: the lines that were logged.
+        reports: what became of recipients.
+        reactor: of the engines that are made; the servers have that of the test.
+    """
 
     timeout = 20
 
@@ -70,6 +76,7 @@ class WorldTestCase(TestCase):
         """Start with nothing."""
         self.log: list[str] = []
         self.reports = Reports()
+        self.reactor: Any = reactor
 
     async def name_server(self, zone: Mapping[str, Mapping[str, Any]]) -> tuple[str, int]:
         """Start a name server; returns its address and port."""
@@ -111,9 +118,9 @@ class WorldTestCase(TestCase):
         loaded = load_settings(None, protocol=protocol, overrides=[*SETTINGS.items(), *(settings or {}).items()])
         return build_agent(
             loaded,
-            open_tables(loaded, reactor, self.emit),
-            reactor,
-            build_resolver(reactor, self.emit, servers),
+            open_tables(loaded, self.reactor, self.emit),
+            self.reactor,
+            build_resolver(self.reactor, self.emit, servers),
             self.emit,
         )
 
