@@ -91,7 +91,6 @@ class ClientCertificateTests(SynchronousTestCase):
         """Each file that is missing is named, and there is no TLS."""
         missing, ec = os.path.join(self.directory, "none"), self.files("client")
         opening = ["warning: error opening chain file: DIR/none: No such file or directory"]
-        self.assertEqual(self.told(smtp_tls_chain_files=f"{ec.both} {missing}"), opening)
         self.assertEqual(self.told(smtp_tls_cert_file=missing), opening)
         for settings, what in (
             ({"smtp_tls_cert_file": missing, "smtp_tls_key_file": ec.key}, "RSA certificate"),
@@ -99,7 +98,25 @@ class ClientCertificateTests(SynchronousTestCase):
         ):
             told = self.told(**settings)
             self.assertEqual(told[0], f'warning: cannot get {what} from file "DIR/none": disabling TLS support')
-            self.assertIn("calling fopen(DIR/none, r)", told[1])
+            problem = "warning: TLS library problem: error:{}:".format
+            self.assertEqual(
+                told[1:],
+                [
+                    problem("80000002:system library::No such file or directory:calling fopen(DIR/none, r)"),
+                    problem("10080002:BIO routines::system lib"),
+                    problem("0A080002:SSL routines::system lib"),
+                ],
+            )
+
+    def test_missing_chain_file(self) -> None:
+        """One file of a list that is missing costs all certificates, and nothing else; a directory is an empty file."""
+        ec = self.files("client")
+        bench = EngineBench(smtp_tls_chain_files=f"{ec.both} {self.directory}/none")
+        self.assertEqual(
+            bench.log, [f"warning: error opening chain file: {self.directory}/none: No such file or directory"]
+        )
+        self.assertEqual(self.shown(bench), [])
+        self.assertEqual(self.told(smtp_tls_chain_files=self.directory)[0], "warning: No PEM data in DIR")
 
     def test_wrong_files(self) -> None:
         """What is wrong inside a file is told, and there is no TLS."""

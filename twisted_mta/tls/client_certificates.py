@@ -94,7 +94,11 @@ class ClientCertificates:
 
 
 def _from_chain_files(paths: Sequence[str], where: str, emit: Emit) -> list[KeyedChain]:
-    files = [(path, _content(path, emit)) for path in paths]
+    try:
+        files = [(path, _content(path, emit)) for path in paths]
+    except ClientCertificatesError:
+        # As smtp(8) has it: this costs us our certificates, all of them, but not TLS.
+        return []
     try:
         return read_chains(files, partial(_warn, emit))
     except ChainError as error:
@@ -120,6 +124,8 @@ def _content(path: str, emit: Emit) -> bytes:
         raise ClientCertificatesError from None
 
 
+    except IsADirectoryError:
+        return b""  # it can be opened, and nothing is in it
 def _told(error: ChainError, where: str, emit: Emit) -> ClientCertificatesError:
     if error.problem:
         emit(ClientCertificateProblem(error.problem))
@@ -154,10 +160,14 @@ _MISMATCH = (0x05800074, "x509 certificate routines", "key values mismatch", "")
 def _part(path: str, cannot: str, emit: Emit) -> bytes:
     try:
         return _read(path)
+_NOT_OPENED = (
+    (0x10080002, "BIO routines", "system lib", ""),
+    (0x0A080002, "SSL routines", "system lib", ""),
+)
     except OSError as error:
         number = 0x80000000 | (error.errno or 0)
         known = (number, "system library", str(error.strerror), f"calling fopen({path}, r)")
-        raise _without(cannot, (known,), emit) from None
+        raise _without(cannot, (known, *_NOT_OPENED), emit) from None
 
 
 def _without(problem: str, errors: Sequence[LibraryError], emit: Emit) -> ClientCertificatesError:
