@@ -119,7 +119,7 @@ class Play:
         if "filtered" in self._options:
             self._protocol.ask(SessionTables(AtOnce(_FILTER, deferred="slow_filter" in self._options)))
         if "overheard" in self._options:
-            self._protocol.ear = Ear([Transcript()], settings.line_length_limit)
+            self._protocol.incoming.ear = Ear([Transcript()], settings.line_length_limit)
         self._protocol.makeConnection(self._transport)  # type: ignore[no-untyped-call]  # Twisted's
         self._session = Session(self._protocol, settings)
 

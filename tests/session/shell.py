@@ -20,14 +20,17 @@ from twisted_mta.session.limits import TimeLimits
 from twisted_mta.session.protocol import DialogProtocol
 from twisted_mta.smtp.actions import ConnectionBrokenError, Dialog, Finding, LineBroken, Milestone
 from twisted_mta.smtp.capabilities import parse_ehlo
-from twisted_mta.smtp.greeting import Welcome
+from twisted_mta.smtp.greeting import Occasion, Welcome
 from twisted_mta.smtp.settings import DialogSettings
 from twisted_mta.smtp.transaction import Transaction, TransactionEnd
 from twisted_mta.smtp.workarounds import PixWorkarounds
 
 T = TypeVar("T")
 
+LOST = "lost connection with mx.example[192.0.2.1] while "
+OCCASION = Occasion("4Abc12")
 GROUP = "MAIL FROM:<s@c.example>\r\nRCPT TO:<r@d.example>\r\nDATA\r\n"
+CONTENT = "Subject: x\r\n\r\nHello.\r\n"
 
 
 @implementer(IMessageContent)
@@ -89,7 +92,7 @@ class ShellTestCase(SynchronousTestCase):
         request = make_request(*recipients, **{"sender": "s@c.example", **changes})
         text = "\n".join(["250-mx.example", *(f"250-{keyword}" for keyword in keywords)])
         welcome = Welcome(parse_ehlo(text), PixWorkarounds(delay_dot=delay_dot))
-        self.protocol.pipelining = "PIPELINING" in keywords
+        self.protocol.incoming.pipelining = "PIPELINING" in keywords
         transaction = Transaction(request, request.recipients, PEER, welcome, self.settings)
         if isinstance(content, bytes):
             content = BytesContent(content)

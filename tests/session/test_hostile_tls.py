@@ -97,7 +97,7 @@ class HostileTestCase(ShellTestCase):
 
     def asking(self) -> Deferred[Any]:
         """Say EHLO, and wait."""
-        done = self.perform(introduce(self.protocol.peer, self.settings, extended=True))
+        done = self.perform(introduce(self.protocol.incoming.peer, self.settings, extended=True))
         self.exchange()
         return done
 
@@ -396,7 +396,7 @@ class PieceTests(SynchronousTestCase):
             while answer := bench.peer.take(bench.transport.drain_all()):
                 come(answer)
             if ends and isinstance(ends[0], TlsState):
-                dialog = bench.perform(introduce(bench.protocol.peer, bench.settings, extended=True))
+                dialog = bench.perform(introduce(bench.protocol.incoming.peer, bench.settings, extended=True))
                 dialog.addBoth(ends.append)
                 bench.peer.take(bench.transport.drain_all())
                 come(bench.peer.say("250-mx.example\r\n250 DSN\r\n") + bench.peer.records([(HANDSHAKE, HELLO_REQUEST)]))
@@ -480,7 +480,7 @@ class TruncationTests(ShellTestCase):
             self.transport.receive(peer.say(text.encode()) if peer else text.encode())
 
         if phase == "EHLO":
-            ended: Deferred[Any] = self.perform(introduce(self.protocol.peer, self.settings, extended=True))
+            ended: Deferred[Any] = self.perform(introduce(self.protocol.incoming.peer, self.settings, extended=True))
             self.transport.drain_all()
             say("250-mx.example\r\n250 DS")
         else:
@@ -502,7 +502,7 @@ class TruncationTests(ShellTestCase):
         outcome: list[Any] = []
         ended.addBoth(outcome.append)
         error = getattr(outcome[0], "value", None)
-        reason = error.why(self.protocol.peer).reason if isinstance(error, ConnectionBrokenError) else "an end"
+        reason = error.why(self.protocol.incoming.peer).reason if isinstance(error, ConnectionBrokenError) else "an end"
         return reason, self.outcomes
 
     def test_phases(self) -> None:
@@ -540,7 +540,7 @@ class EngineTests(ShellTestCase):
         self.exchange()
         if done.called:
             self.successResultOf(done)
-            asking = self.perform(introduce(self.protocol.peer, self.settings, extended=True))
+            asking = self.perform(introduce(self.protocol.incoming.peer, self.settings, extended=True))
             self.exchange()
             return asking
         return done

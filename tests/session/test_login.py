@@ -686,7 +686,7 @@ class SecrecyTests(SessionTestCase):
         """Log in with one mechanism, answered by challenges and a refusal; all that can be seen of it."""
         self.connect()
         transcript = Transcript()
-        self.protocol.ear = Ear([transcript, DetailedLog(PEER.relay, self.events.append)], 2048)
+        self.protocol.incoming.ear = Ear([transcript, DetailedLog(PEER.relay, self.events.append)], 2048)
         done = self.greet(f"AUTH {name}")
         if reply_filter:
             tables = TableSet(TableContext(lambda _: None, Path("/"), Path("/"), self.events.append))

@@ -101,7 +101,7 @@ class DialogTests(ShellTestCase):
         """Somebody listens."""
         super().setUp()
         self.written = Written()
-        self.protocol.ear = Ear([self.written], 2048)
+        self.protocol.incoming.ear = Ear([self.written], 2048)
 
     def test_session(self) -> None:
         """Greeting, transaction and farewell, but neither the content nor replies that are not read."""
@@ -136,14 +136,14 @@ class DialogTests(ShellTestCase):
         self.transport.lose()
         self.broken(done)
         self.assertEqual(self.written.lines, ["C MAIL FROM:<s@c.example>", "S garbage"])
-        self.assertEqual(self.protocol.troubles, ErrorClass.PROTOCOL)
+        self.assertEqual(self.protocol.incoming.troubles, ErrorClass.PROTOCOL)
 
     def test_garbage_that_nobody_reads(self) -> None:
         """What comes after the last reply that is read is neither heard nor a trouble."""
         self.perform(quit_dialog(self.settings))
         self.server("garbage", "221 bye", "more garbage")
         self.assertEqual(self.written.lines, ["C QUIT"])
-        self.assertEqual(self.protocol.troubles, ErrorClass.NONE)
+        self.assertEqual(self.protocol.incoming.troubles, ErrorClass.NONE)
 
     def test_garbage_before_a_time_limit(self) -> None:
         """So it is with a server that says something, but no reply."""
@@ -152,7 +152,7 @@ class DialogTests(ShellTestCase):
         self.clock.advance(302)
         self.broken(done)
         self.assertEqual(self.written.lines[1:], ["S garbage"])
-        self.assertEqual(self.protocol.troubles, ErrorClass.PROTOCOL)
+        self.assertEqual(self.protocol.incoming.troubles, ErrorClass.PROTOCOL)
 
 
 class DetailedLogTests(SynchronousTestCase):

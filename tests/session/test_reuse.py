@@ -322,7 +322,7 @@ class WakeTests(ReuseTestCase):
 
     def test_troubles(self) -> None:
         """Errors of one delivery are not those of the next."""
-        self.protocol.troubles = ErrorClass.DATA
+        self.protocol.incoming.troubles = ErrorClass.DATA
         self.next_message()
         self.assertEqual(self.session.troubles, ErrorClass.NONE)
 

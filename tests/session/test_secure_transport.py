@@ -133,7 +133,7 @@ class HandshakeTests(SecureTestCase):
     def test_dialog(self) -> None:
         """What dialogs say is heard by nobody else, and so are the answers."""
         self.secured()
-        done = self.perform(introduce(self.protocol.peer, self.settings, extended=True))
+        done = self.perform(introduce(self.protocol.incoming.peer, self.settings, extended=True))
         self.assertNotIn(b"EHLO", bytes(self.transport.unsent))
         self.exchange()
         self.assertEqual(self.peer.heard, b"EHLO client.example\r\n")
@@ -154,7 +154,7 @@ class HandshakeTests(SecureTestCase):
 
     def test_lost_before(self) -> None:
         """A server that hangs up behind its reply to STARTTLS fails the handshake that never was."""
-        dialog = introduce(self.protocol.peer, self.settings, extended=True)
+        dialog = introduce(self.protocol.incoming.peer, self.settings, extended=True)
         done = self.perform(dialog)
         self.server("250 mx.example")
         self.successResultOf(done)
@@ -228,7 +228,7 @@ class FlowTests(SecureTestCase):
     def test_octet_by_octet(self) -> None:
         """Records may come in any pieces."""
         self.secured()
-        done = self.perform(introduce(self.protocol.peer, self.settings, extended=True))
+        done = self.perform(introduce(self.protocol.incoming.peer, self.settings, extended=True))
         self.exchange()
         for octet in self.peer.say(b"250-mx.example\r\n250 DSN\r\n"):
             self.transport.receive(bytes([octet]))
@@ -237,13 +237,14 @@ class FlowTests(SecureTestCase):
     def test_broken_record(self) -> None:
         """A damaged record ends the connection: what is in it is never heard."""
         self.secured()
-        done = self.perform(introduce(self.protocol.peer, self.settings, extended=True))
+        done = self.perform(introduce(self.protocol.incoming.peer, self.settings, extended=True))
         self.exchange()
         record = bytearray(self.peer.say(b"250 mx.example\r\n"))
         record[-1] ^= 1
         self.transport.receive(bytes(record))
         self.clock.advance(0)
         self.assertIn("lost connection", self.broken(done))
+        self.assertIsInstance(self.handshake.error, SSL.Error)
         self.idle()
 
 
@@ -281,6 +282,22 @@ class EndTests(SecureTestCase):
                 self.assertEqual(self.transport.ended, "dropped")
             self.idle()
 
+    def test_patience_ends(self) -> None:
+        """A server that says nothing hears our farewell; not where other octets still wait for it to read."""
+        for reads in (True, False):
+            self.connect()
+            self.secured()
+            done = self.perform(introduce(self.protocol.incoming.peer, self.settings, extended=True))
+            if reads:
+                self.exchange()
+            self.clock.advance(self.LIMITS.seconds["smtp_helo_timeout"])
+            self.assertIn("timed out", self.broken(done))
+            self.protocol.abort()
+            self.peer.take(bytes(self.transport.unsent))  # real connections send at once
+            self.clock.advance(0)
+            self.assertEqual((self.peer.ended, self.transport.ended), (reads, "dropped"))
+            self.idle()
+
     def test_not_kept_alive(self) -> None:
         """A connection that was closed is free at once, not when garbage is collected."""
         gc.disable()
@@ -299,7 +316,7 @@ class EndTests(SecureTestCase):
         for polite in (True, False):
             self.connect()
             self.secured()
-            done = self.perform(introduce(self.protocol.peer, self.settings, extended=True))
+            done = self.perform(introduce(self.protocol.incoming.peer, self.settings, extended=True))
             self.exchange()
             if polite:
                 self.peer.connection.shutdown()

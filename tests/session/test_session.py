@@ -64,7 +64,7 @@ class GreetTests(SessionTestCase):
         """The session knows what the server offers."""
         self.greeted()
         self.assertTrue(self.session.welcome.capabilities.offers(Feature.DSN))
-        self.assertTrue(self.protocol.pipelining)
+        self.assertTrue(self.protocol.incoming.pipelining)
         self.assertIs(self.session.peer, PEER)
 
     def test_rebuff(self) -> None:

@@ -138,7 +138,7 @@ class ReplyFilterTests(FilterTestCase):
         self.filtering(AtOnce({"250 ok": "fine"}))
         self.transact()
         self.server("250 ok", "250 yes")
-        self.assertEqual(self.protocol.troubles, ErrorClass.PROTOCOL)
+        self.assertEqual(self.protocol.incoming.troubles, ErrorClass.PROTOCOL)
 
     def test_early_reply_stays_early(self) -> None:
         """A 2xx that comes before the dot has left is no delivery, whoever looks at it."""

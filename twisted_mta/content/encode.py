@@ -6,7 +6,7 @@ perhaps without. Whole chunks are converted at once; only a chunk with a line th
 The rule for long lines is Postfix's: a line of more than `line_limit` octets is broken after so many octets, and goes on in the
 next line behind a space. Where a record ends exactly there and the line goes on in the next record, it is broken too.
 
-Flow: session/protocol.py feeds the chunks of an IMessageContent and writes what comes back.
+Flow: session/body.py feeds the chunks of an IMessageContent and gives away what comes back.
 Sources: RFC 5321 sections 4.5.2 and 4.5.3.1.6; postconf(5) smtp_line_length_limit.
 """
 

@@ -147,7 +147,7 @@ class DestinationFactory(ClientFactory[DialogProtocol]):
         """A connection to the candidate that is being dialled."""
         assert self._peer is not None
         protocol = _protocol(self._parts, self._peer)
-        protocol.ear = self._ear
+        protocol.incoming.ear = self._ear
         return protocol
 
 

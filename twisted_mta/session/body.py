@@ -2,7 +2,7 @@
 
 At most one piece of about PIECE_OCTETS is held, however large the message is.
 
-Flow: protocol.py makes one for SendContent, and asks for the next piece when the last one has left.
+Flow: session/performing.py makes one for SendContent; session/sending.py asks for the next piece when the last one has left.
 Sources: RFC 5321 sections 4.5.2 and 4.5.3.1.6.
 """
 

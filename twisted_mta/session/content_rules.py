@@ -1,6 +1,6 @@
 """How content is treated on its way out, and the tables that are asked about it.
 
-Flow: assembly.py makes one for a configuration; session/protocol.py sends content by it, delivery/outgoing.py maps envelopes.
+Flow: assembly.py makes one for a configuration; session/performing.py sends content by it, delivery/outgoing.py maps envelopes.
 Sources: postconf(5) smtp_header_checks, smtp_mime_header_checks, smtp_nested_header_checks, smtp_body_checks,
 smtp_generic_maps, mydestination, inet_interfaces, proxy_interfaces.
 """

@@ -4,7 +4,7 @@ A filter is asked no earlier than a reply is read: what nobody reads, such as th
 tells of lines in the order in which the dialog learns of them. One line is looked up at a time, so they stay in order even if
 the table must be waited for.
 
-Flow: session/protocol.py puts lines in as they come, and pulls when the dialog awaits a reply.
+Flow: session/incoming.py puts lines in as they come, and pulls when the dialog awaits a reply.
 Sources: postconf(5) smtp_reply_filter.
 """
 

@@ -1,6 +1,6 @@
 """Time limits of a dialog, per read and write or as a budget for a whole phase.
 
-Flow: service.py makes TimeLimits from Settings; session/protocol.py asks a Deadline how long it may wait.
+Flow: service.py makes TimeLimits from Settings; session/alarm.py asks a Deadline how long it may wait.
 Sources: postconf(5) smtp_*_timeout, smtp_per_request_deadline, smtp_min_data_rate; RFC 5321 section 4.5.3.2.
 """
 
@@ -52,9 +52,12 @@ class Deadline:
         self._since = 0.0
         self.at: float | None = None
         """When the peer is too late, in the clock's seconds; None: nothing is awaited."""
+        self.in_content = False
+        """Whether it is the content that the peer is to take."""
 
     def start(self, phase: Phase, now: float) -> None:
         """Begin to wait in a phase."""
+        self.in_content = phase is phases.CONTENT
         self._limit = self._limits.seconds[phase.limit]
         if not (self._limits.per_request and phase.continues):
             self._budget = self._limit

@@ -5,8 +5,8 @@ order would be wrong, and the reply to QUIT, which nobody reads, would be there 
 
 Secrets do not come here: the connection takes out what was said in confidence, also where the server repeats it.
 
-Flow: delivery/ gives a session an Ear if there is anybody to listen; session/protocol.py tells it; listeners are a Transcript
-(session/transcript.py) and the detailed log of debug_peer_list.
+Flow: delivery/ gives a session an Ear if there is anybody to listen; session/performing.py and session/incoming.py tell it;
+listeners are a Transcript (session/transcript.py) and the detailed log of debug_peer_list.
 Sources: postconf(5) debug_peer_list, notify_classes, line_length_limit.
 """
 

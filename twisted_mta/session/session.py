@@ -115,7 +115,7 @@ class Session:
             tls: what to do about TLS.
             logins: how to log in; None: not at all.
         """
-        self.peer: Peer = protocol.peer
+        self.peer: Peer = protocol.incoming.peer
         self.welcome = Welcome(Capabilities(), PixWorkarounds())
         self.reuse_count = 0
         self.is_open = False
@@ -126,6 +126,7 @@ class Session:
         self.tls: TlsState | None = None
         self.handshake: Handshake | None = None
         self._protocol = protocol
+        self._incoming = protocol.incoming
         self._settings = settings
         self._terms = tls
         self._logins = logins
@@ -133,7 +134,7 @@ class Session:
     @property
     def troubles(self) -> ErrorClass:
         """The errors seen so far that the postmaster may want to hear of."""
-        return self._protocol.troubles
+        return self._incoming.troubles
 
     async def greet(self, occasion: Occasion) -> Rebuff | None:
         """Hear the greeting, introduce ourselves, start TLS as the terms say, and log in.
@@ -148,7 +149,7 @@ class Session:
         try:
             outcome = await self._greet(occasion)
         except ConnectionBrokenError as broken:
-            self._protocol.troubles |= broken.trouble
+            self._incoming.troubles |= broken.trouble
             if broken.breakage is Breakage.LOCAL_ERROR:
                 # The server is not to blame, and no mail is under way.
                 await self._perform_quit(replace(self._settings, await_quit_reply=False))
@@ -161,7 +162,7 @@ class Session:
         if isinstance(outcome, Rebuff):
             return outcome
         self.welcome = outcome
-        self._protocol.pipelining = outcome.capabilities.offers(Feature.PIPELINING)
+        self._incoming.pipelining = outcome.capabilities.offers(Feature.PIPELINING)
         return None
 
     async def _greet(self, occasion: Occasion) -> Welcome | Rebuff:
@@ -197,8 +198,8 @@ class Session:
             return self._protocol.perform(dialog, _unexpected, occasion.queue_id)
 
         channel = Channel(self.tls, self.handshake.channel_binding) if self.handshake and self.tls else IN_THE_CLEAR
-        outcome = await self._logins.log_in(self.peer, offer, occasion, channel, perform, self._protocol.confidential)
-        self._protocol.logged_in = outcome is Outcome.AUTHENTICATED
+        outcome = await self._logins.log_in(self.peer, offer, occasion, channel, perform, self._incoming.confidential)
+        self._incoming.logged_in = outcome is Outcome.AUTHENTICATED
         if isinstance(outcome, Rebuff) or outcome is Outcome.AUTHENTICATED:
             return outcome if isinstance(outcome, Rebuff) else welcome
         features = welcome.capabilities.features & ~Feature.AUTH
@@ -211,7 +212,7 @@ class Session:
         terms, peer = self._terms, self.peer
         level = terms.policy.level
         if level is Level.NONE and terms.notes_offer and welcome.capabilities.offers(Feature.STARTTLS):
-            self._protocol.note(events.StartTlsOfferNoted(peer.host))
+            self._protocol.emit(events.StartTlsOfferNoted(peer.host))
         answer = starttls.choose(
             peer,
             welcome.capabilities,
@@ -227,9 +228,9 @@ class Session:
             return answer
         if answer is starttls.Answer.PLAINTEXT:
             return welcome
-        if self._protocol.has_unread_input:
+        if self._incoming.has_unread:
             # RFC 3207 4.2: nothing may follow; somebody on the way may have put it there.
-            self._protocol.note(tls_events.PlaintextBehindStartTls(peer.namaddr))
+            self._protocol.emit(tls_events.PlaintextBehindStartTls(peer.namaddr))
             raise TlsFailedError(_UNEXPECTED, in_handshake=False)
         if rebuff := await self._secure(welcome.capabilities.name):
             return rebuff
@@ -248,9 +249,15 @@ class Session:
         terms = self._terms
         if terms.engine is None:
             return Rebuff(starttls.NO_ENGINE)
+        wire: Any = self._protocol.transport
+        wire.pauseProducing()  # an earlier session may have to be looked up: nothing more is heard in the clear meanwhile
         try:
-            self.handshake = await terms.engine.begin(terms.policy, self.peer, ehlo_name)
-            self.tls = await self._protocol.secure(self.handshake, fast_shutdown=terms.engine.fast_shutdown)
+            try:
+                self.handshake = await terms.engine.begin(terms.policy, self.peer, ehlo_name)
+                securing = self._protocol.secure(self.handshake, fast_shutdown=terms.engine.fast_shutdown)
+            finally:
+                wire.resumeProducing()
+            self.tls = await securing
         except (TlsStartError, HandshakeFailedError):
             raise TlsFailedError(_NO_HANDSHAKE, in_handshake=True) from None
         return None if self.tls.serves else Rebuff(_NOT_VERIFIED)
@@ -300,7 +307,7 @@ class Session:
         try:
             end = await self._protocol.perform(dialog, sink, request.queue_id, content)
         except ConnectionBrokenError as broken:
-            self._protocol.troubles |= broken.trouble
+            self._incoming.troubles |= broken.trouble
             self._protocol.abort()
             if broken.phase.silent:
                 return True
@@ -324,7 +331,7 @@ class Session:
 
     @property
     def _is_misunderstood(self) -> bool:
-        troubles = self._protocol.troubles
+        troubles = self._incoming.troubles
         return troubles is not ErrorClass.NONE and bool(troubles & ErrorClass.PROTOCOL)
 
     @property
@@ -359,8 +366,8 @@ class Session:
         """
         protocol = self._protocol
         self.is_open = False
-        self.peer = protocol.peer = peer
-        protocol.ear = ear
+        self.peer = self._incoming.peer = peer
+        self._incoming.ear = ear
         if not protocol.wake():
             protocol.close()
             return False
@@ -386,7 +393,7 @@ class Session:
             serves_until: as above.
         """
         self.welcome = welcome
-        self._protocol.pipelining = welcome.capabilities.offers(Feature.PIPELINING)
+        self._incoming.pipelining = welcome.capabilities.offers(Feature.PIPELINING)
         self.reuse_count = reuse_count
         self.serves_until = serves_until
 

@@ -1,6 +1,6 @@
 """The tables that a session asks: about replies, and about the server it talks to.
 
-Flow: assembly.py opens them; delivery/factory.py gives them to each connection, session/protocol.py asks them for the dialogs.
+Flow: assembly.py opens them; delivery/factory.py gives them to each connection, session/performing.py asks them for the dialogs.
 Sources: postconf(5) smtp_reply_filter, smtp_discard_ehlo_keyword_address_maps, smtp_pix_workaround_maps.
 """
 

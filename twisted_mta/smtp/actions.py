@@ -4,7 +4,7 @@ A dialog is a generator. It yields Actions; the shell performs them and resumes 
 nothing for the others. A connection that breaks while the shell performs an action is thrown into the dialog as a
 ConnectionBrokenError; one that does not catch it ends.
 
-Flow: yielded by smtp/greeting.py and smtp/transaction.py; performed by session/protocol.py.
+Flow: yielded by smtp/greeting.py and smtp/transaction.py; performed by session/performing.py.
 Sources: RFC 2920 (why commands are written in groups).
 """
 

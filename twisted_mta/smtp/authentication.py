@@ -10,7 +10,7 @@ The rules, in order:
 
 There is no second try with another mechanism, and no mail without the login.
 
-Flow: session/login.py chooses the mechanism and drives this through session/protocol.py.
+Flow: session/login.py chooses the mechanism and drives this through session/performing.py.
 Sources: RFC 4954 section 4; RFC 4422 section 4; postconf(5) smtp_sasl_auth_soft_bounce; smtp(8).
 """
 

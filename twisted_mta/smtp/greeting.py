@@ -9,7 +9,7 @@ The rules, in order:
 5. What a table says about a server's address takes the place of what the parameter says about all. Without an answer no mail
    goes out, as what the server offers may not be trusted; workarounds are no matter of trust.
 
-Flow: session/protocol.py drives it; delivery/ goes on with a transaction, or takes the failure.
+Flow: session/performing.py drives it; delivery/ goes on with a transaction, or takes the failure.
 Sources: RFC 5321 sections 3.1, 3.2 and 4.1.1.1; RFC 2033 section 4.1; postconf(5); smtp(8).
 """
 

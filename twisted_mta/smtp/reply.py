@@ -6,7 +6,7 @@ change a line in between.
 Only the last line of a reply gives its code and enhanced status. A line that is no reply line at all is kept in the text and
 otherwise passed over, as smtp(8) does; but it is told, because with pipelining it may shift the replies that follow.
 
-Flow: session/protocol.py feeds octets; dialogs get the replies.
+Flow: session/incoming.py feeds octets; dialogs get the replies.
 Sources: RFC 5321 sections 4.2 and 4.5.3.1.5; RFC 2034 section 4; RFC 3463 section 2; postconf(5) line_length_limit.
 """
 

@@ -14,7 +14,7 @@ Two cursors walk the same list of states: `send`, the command to be built next, 
 
 What cannot happen: content that goes out before a 354 was read as the reply to DATA; a recipient that is taken without a reply.
 
-Flow: session/protocol.py drives it after smtp/greeting.py; the findings it yields go to delivery/recipients.py.
+Flow: session/performing.py drives it after smtp/greeting.py; the findings it yields go to delivery/recipients.py.
 Sources: RFC 5321 section 3.3; RFC 2920 section 3.1; RFC 2033 section 4.2; RFC 1870 section 6; postconf(5); smtp(8).
 """
 

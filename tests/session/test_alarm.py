@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
 from tests.kit.dialog import PEER
 from tests.kit.limits import SECONDS
 from tests.session.shell import PiecewiseContent, ShellTestCase
+from twisted_mta.session.alarm import Alarm
 from twisted_mta.session.limits import TimeLimits
 from twisted_mta.smtp.greeting import Occasion, greet
+from twisted_mta.smtp.phases import CONTENT, DATA, DOT, MAIL
 
 TIMED_OUT = "conversation with mx.example[192.0.2.1] timed out while "
 WHOLE_REQUEST = TimeLimits(SECONDS, per_request=True, min_data_rate=500)
@@ -178,3 +183,67 @@ class ContentTests(ShellTestCase):
         self.assertNoResult(done)
         self.clock.advance(1)
         self.assertIn("end of data", self.broken(done))
+
+
+class AlarmTests(SynchronousTestCase):
+    """The alarm by itself."""
+
+    def setUp(self) -> None:
+        """Nothing is awaited."""
+        self.clock = Clock()
+        self.alarm = Alarm(TimeLimits(SECONDS), self.clock)
+        self.rang: list[float] = []
+
+    def ring(self) -> None:
+        """It rings."""
+        self.rang.append(self.clock.seconds())
+
+    def test_rings_once(self) -> None:
+        """When the time is up, and not before; each octet makes it begin anew."""
+        self.alarm.start(MAIL, self.ring)
+        self.clock.advance(300)
+        self.alarm.heard()
+        self.clock.pump([1] * 301)
+        self.assertEqual(self.rang, [])
+        self.clock.pump([1] * 1000)
+        self.assertEqual(self.rang, [602])
+
+    def test_stopped(self) -> None:
+        """What is no longer awaited is not late; then nothing that comes or leaves means anything."""
+        self.alarm.start(MAIL, self.ring)
+        self.alarm.stop()
+        self.alarm.heard()
+        self.alarm.wrote(1)
+        self.clock.pump([100] * 10)
+        self.assertEqual((self.rang, self.clock.getDelayedCalls()), ([], []))
+
+    def test_earlier(self) -> None:
+        """The timer that is left from a longer limit does not make a shorter one longer."""
+        self.alarm.start(DOT, self.ring)
+        self.alarm.stop()
+        self.alarm.start(DATA, self.ring)
+        self.clock.pump([1] * 1000)
+        self.assertEqual(self.rang, [120])
+
+    def test_cancelled(self) -> None:
+        """Cancelled, it leaves nothing behind."""
+        self.alarm.start(MAIL, self.ring)
+        self.alarm.cancel()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.alarm.cancel()
+
+    def test_content(self) -> None:
+        """Within the content only what leaves buys time; a pause that is not the server's fault is not counted."""
+        self.alarm.start(CONTENT, self.ring)
+        self.clock.advance(100)
+        self.alarm.heard()
+        self.alarm.wrote(1)
+        self.alarm.stop()
+        self.clock.advance(1000)
+        self.alarm.go_on(self.ring)
+        self.clock.advance(100)
+        self.alarm.heard()
+        self.clock.pump([1] * 79)
+        self.assertEqual(self.rang, [])
+        self.clock.pump([1] * 100)
+        self.assertEqual(self.rang, [1280])

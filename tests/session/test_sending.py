@@ -1,14 +1,18 @@
-"""Content on its way out: pieces, back-pressure and memory."""
+"""Content on its way to the server: pieces, back-pressure and memory."""
 
 import tracemalloc
 from collections.abc import Iterator
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from tests.session.shell import PiecewiseContent, ShellTestCase
-from twisted_mta.interfaces import IMessageContent
-from twisted_mta.session.body import PIECE_OCTETS
+from twisted_mta.interfaces import CorruptContentError, IMessageContent
+from twisted_mta.session.alarm import Alarm
+from twisted_mta.session.body import PIECE_OCTETS, Body
+from twisted_mta.session.sending import Sending
 from twisted_mta.smtp.actions import LineBroken
 from twisted_mta.smtp.transaction import TransactionEnd
 
@@ -109,6 +113,29 @@ class PiecesTests(ShellTestCase):
         self.transport.lose()
         self.successResultOf(done)
         self.assertIn("552 5.3.4 too much", self.outcomes[0])
+
+    def test_unreadable(self) -> None:
+        """Content that cannot be read ends the dialog with its error; there is no dot."""
+        for octets in (b"a\n", b"a\n" * 100_000):
+            chunks = (octets, CorruptContentError("x"))
+            self.connect()
+            done = self.transact(PiecewiseContent(chunks))
+            self.client()
+            self.server("250 a", "250 b", "354 c")
+            self.assertNotIn("\r\n.\r\n", self.client())
+            self.failureResultOf(done, CorruptContentError)
+            self.assertEqual(self.outcomes, [])
+            self.protocol.close()
+            self.client()
+            self.clock.advance(0)
+            self.assertEqual(self.transport.ended, "closed")
+            self.idle()
+
+    def test_interface(self) -> None:
+        """The transport asks it for the pieces."""
+        body, alarm = Body(iter(()), 998), Alarm(self.LIMITS, self.clock)
+        nobody = self.fail
+        self.assertTrue(verifyObject(IPullProducer, Sending(body, self.transport, alarm, nobody, nobody)))
 
 
 class MemoryTests(ShellTestCase):
