@@ -114,6 +114,13 @@ class SqliteTests(DatabaseCase):
             self.assertEqual(self.opened.find(spec, key), wanted)
         self.assertIsNone(self.opened.find(spec, "K", EXACT))
 
+    def test_tables_of_domains(self) -> None:
+        """A table of domains is asked for the domain in small letters, and keeps its keys as they are."""
+        for domains, found in (("inline:{Example.com=x}", None), ("inline:{example.com=x}", "x")):
+            spec = self.table(f"query = select 'x'\ndomain = {domains}\n")
+            self.assertEqual(self.opened.find(spec, "a@Example.com"), found)
+            self.opened.tables.close()
+
     def test_domain_errors(self) -> None:
         """Where the list of domains cannot be asked, the table cannot."""
         spec = self.table("query = select 'x'\ndomain = fail:x\n")

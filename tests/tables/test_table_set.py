@@ -36,6 +36,13 @@ class TableSetTests(TablesCase):
         self.assertEqual(self.opened.find("inline:{Ab=1}", "aB", EXACT), None)
         self.assertEqual(self.opened.find("inline:{Ab=1}", "Ab", EXACT), "1")
 
+    def test_lists_fold_for_themselves(self) -> None:
+        """Tables in lists of patterns get folded names, and keep their keys as they are."""
+        names = "inline:{Upper.example=x, lower.example=x, {É=x}, {é=x}}"
+        made = self.opened.tables.match_list("mydestination", [names], MatchKind.STRING)
+        found = [name for name in ("upper.example", "Upper.example", "LOWER.example", "É") if made.test(name)]
+        self.assertEqual(found, ["LOWER.example", "É"])
+
     def test_changed(self) -> None:
         """The set tells which table has changed, within others, too."""
         path = self.opened.write("text", "a 1\n")

@@ -17,7 +17,7 @@ from twisted_mta.model.events import TableWarning
 from twisted_mta.tables.answer import answer
 from twisted_mta.tables.keys import is_utf8
 from twisted_mta.tables.match_list import MatchKind, MatchList
-from twisted_mta.tables.opening import TableRequest
+from twisted_mta.tables.opening import LISTED, TableRequest
 from twisted_mta.tables.results import LookupFailedError, Results, Warn
 from twisted_mta.tables.sessions import DEFAULT_LIMITS, Session, SessionLimits, Sessions
 from twisted_mta.tables.source_parameters import SourceParameters
@@ -52,7 +52,7 @@ class DomainFilter:
             source,
             split_items(domains),
             MatchKind.STRING,
-            request.open_member,
+            partial(request.open_member, flags=LISTED),
             request.context.emit,
             utf8=request.context.smtputf8,
             open_errors_are_fatal=request.context.open_errors_are_fatal,

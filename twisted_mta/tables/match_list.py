@@ -78,7 +78,7 @@ class MatchList:
             parameter: for the log; of a table's own list, the file where it stands.
             items: as settings have them.
             kind: what they are compared with.
-            open_table: opens a table, which belongs to whoever gave this.
+            open_table: opens a table such that it takes keys as they are; it belongs to whoever gave this.
             emit: takes events.
             parents_match: whether the parameter is named in parent_domain_matches_subdomains: then ``example.com`` stands for
                 its subdomains, too; otherwise only ``.example.com`` does, and for nothing else.

@@ -42,6 +42,9 @@ FOLDED = TableFlags.LOCK | TableFlags.FOLD_FIX
 ADDRESSES = FOLDED | TableFlags.UTF8_REQUEST
 """Keys without regard to case, in UTF-8 if smtputf8_enable: generic, password and TLS policy maps."""
 
+LISTED = TableFlags.LOCK | TableFlags.UTF8_REQUEST
+"""Keys as they are, in UTF-8 if smtputf8_enable: tables in lists of patterns, which fold what they look up themselves."""
+
 WRITABLE = TableFlags.DUP_REPLACE | TableFlags.SYNC_UPDATE | TableFlags.UTF8_REQUEST
 """Keys as they are, in UTF-8 if smtputf8_enable; what is written takes the place of what was there, and is safe at once."""
 
@@ -78,6 +81,13 @@ class TableContext:
     in_thread: InThread | None = None
 
 
+class OpenMember(Protocol):
+    """Opens, or shares, another table."""
+
+    def __call__(self, spec: str, *, flags: TableFlags = ...) -> ILookupTable:
+        """Open ``type:name``, with the flags of the table that asks if no others are given."""
+
+
 class UnusableTableError(TableError):
     """A table cannot be opened.
 
@@ -100,14 +110,14 @@ class TableRequest:
         name: what stands behind it; never empty.
         flags: how the table is used.
         context: the generation's.
-        open_member: opens, or shares, another table ``type:name`` with the same flags; whoever made the request closes it.
+        open_member: opens, or shares, another table; whoever made the request closes it.
     """
 
     type: str
     name: str
     flags: TableFlags
     context: TableContext
-    open_member: Callable[[str], ILookupTable]
+    open_member: OpenMember
 
     @property
     def table(self) -> str:

@@ -4,7 +4,7 @@ Flow: table_set.py calls `open_table`, which imports the module of the type and 
 Sources: postconf(5); DATABASE_README(5), "Postfix lookup table types"; the texts are those of a running Postfix.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -12,7 +12,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model.events import TableProblem
 from twisted_mta.tables.keys import prepared
-from twisted_mta.tables.opening import Opener, TableContext, TableFlags, TableRequest, UnusableTableError
+from twisted_mta.tables.opening import Opener, OpenMember, TableContext, TableFlags, TableRequest, UnusableTableError
 from twisted_mta.tables.surrogate import UnavailableTable
 
 
@@ -66,7 +66,7 @@ def open_table(
     context: TableContext,
     *,
     flags: TableFlags,
-    open_member: Callable[[str], ILookupTable],
+    open_member: OpenMember,
     types: Mapping[str, TableType] = TYPES,
 ) -> ILookupTable:
     """Open a table.

@@ -13,7 +13,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import ILookupTable, IWritableTable, TableError
 from twisted_mta.tables.maps import Maps
 from twisted_mta.tables.match_list import MatchKind, MatchList
-from twisted_mta.tables.opening import ADDRESSES, WRITABLE, TableContext, TableFlags, TableRequest
+from twisted_mta.tables.opening import ADDRESSES, LISTED, WRITABLE, TableContext, TableFlags, TableRequest
 from twisted_mta.tables.registry import open_table
 from twisted_mta.tables.surrogate import Stamp, file_age_seconds, file_stamp
 from twisted_mta.tables.writable import open_writable
@@ -37,7 +37,7 @@ class TableSet:
 
         Args:
             spec: ``type:name``.
-            flags: EXACT, FOLDED or ADDRESSES.
+            flags: EXACT, FOLDED, ADDRESSES or LISTED.
 
         Raises:
             ConfigError: as `open_table` does.
@@ -103,7 +103,7 @@ class TableSet:
                     parameter,
                     items,
                     kind,
-                    self.open,
+                    partial(self.open, flags=LISTED),
                     context.emit,
                     parents_match=parents_match,
                     utf8=context.smtputf8,
