@@ -55,6 +55,7 @@ from twisted_mta.tables.threads import TableThreads
 from twisted_mta.tls.engine import TlsEngine
 from twisted_mta.tls.loglevel import LogClass, parse_loglevel
 from twisted_mta.tls.policies import TlsPolicies
+from twisted_mta.tls.session_cache import SessionStore
 
 CacheMaker = Callable[[Adopt], IConnectionCache]
 """Makes a connection cache; gets what makes sessions of connections that others have left."""
@@ -148,6 +149,7 @@ def build_agent(
     rewrite: Rewrite | None = None,
     make_cache: CacheMaker | None = None,
     tokens: ITokenProvider | None = None,
+    tls_sessions: SessionStore | None = None,
 ) -> DeliveryAgent:
     """An engine for one configuration.
 
@@ -165,6 +167,7 @@ def build_agent(
         rewrite: completes addresses that generic maps have found; None: a simple rule does.
         make_cache: makes what keeps sessions between messages; None: a pool in this process does.
         tokens: gives access tokens for logins; None: there are none.
+        tls_sessions: has TLS sessions of other processes, too; None: they are kept in this one alone.
 
     Raises:
         ConfigError: a parameter cannot be used.
@@ -185,7 +188,7 @@ def build_agent(
         emit,
         SessionTables.from_settings(settings, tables),
         content,
-        _tls_terms(settings, policies, reactor, emit),
+        _tls_terms(settings, policies, reactor, emit, tls_sessions),
         _logins(settings, tables, reactor, own.__contains__, emit, tokens),
     )
     reuse = _reuse(settings, tables, sessions, policies, make_cache)
@@ -212,11 +215,13 @@ def build_agent(
     )
 
 
-def _tls_terms(settings: Settings, policies: TlsPolicies, reactor: Any, emit: Emit) -> TlsTerms:
+def _tls_terms(
+    settings: Settings, policies: TlsPolicies, reactor: Any, emit: Emit, sessions: SessionStore | None
+) -> TlsTerms:
     """What is the same for all servers about TLS."""
     name = "smtp_tls_block_early_mail_reply"
     return TlsTerms(
-        engine=TlsEngine.from_settings(settings, emit, reactor) if policies.uses_tls else None,
+        engine=TlsEngine.from_settings(settings, emit, reactor, sessions) if policies.uses_tls else None,
         wrapper=settings.smtp_tls_wrappermode,
         notes_offer=settings.smtp_tls_note_starttls_offer,
         early_mail_parameter=settings.parameter_name(name) if settings.smtp_tls_block_early_mail_reply else "",

@@ -245,6 +245,7 @@ class GenerationLoader:
                     rewrite=services.rewriting(),
                     make_cache=partial(services.shared_cache, options.shares_as) if options.shares_as else None,
                     tokens=tokens,
+                    tls_sessions=services.tls_sessions(),
                 )
                 cache = engine.parts.reuse.cache if engine.parts.reuse else None
             except ConfigError as error:

@@ -32,6 +32,32 @@ def policy(level: Level = Level.MAY, **wishes: Any) -> TlsPolicy:
     return TlsPolicy(level, **(defaults | wishes))
 
 
+class MemoryStore:
+    """Keeps sessions in the place of tlsmgr(8).
+
+    Attributes:
+        kept: what is stored, by key.
+        asked: the keys that were looked up.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+    async def lookup(self, key: str) -> bytes | None:
+        """What is stored under a key."""
+        self.asked.append(key)
+        return self.kept.get(key)
+
+    def update(self, key: str, value: bytes) -> None:
+        """Store something."""
+        self.kept[key] = value
+
+    def delete(self, key: str) -> None:
+        """Store it no longer."""
+        self.kept.pop(key, None)
+
+
 class EngineBench:
     """An engine made from settings; smtp_tls_loglevel is 1 unless they say otherwise.
 
@@ -39,14 +65,16 @@ class EngineBench:
         clock: its clock.
         events: what it told.
         made: the engine; None: there is none.
+        store: where its sessions outlive it.
     """
 
-    def __init__(self, *, protocol: str = "smtp", **settings: str) -> None:
+    def __init__(self, *, protocol: str = "smtp", store: Any = None, **settings: str) -> None:
         self.clock = Clock()
         self.events: list[Event] = []
         settings = {f"{protocol}_tls_loglevel": "1"} | settings
         loaded = load_settings(None, protocol=protocol, overrides=list(settings.items()))
-        self.made = TlsEngine.from_settings(loaded, self.events.append, self.clock)
+        self.store = store
+        self.made = TlsEngine.from_settings(loaded, self.events.append, self.clock, store)
 
     @property
     def engine(self) -> TlsEngine:

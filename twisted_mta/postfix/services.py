@@ -2,8 +2,8 @@
 
 Flow: generations.py asks for what is needed, once per configuration.
 Sources: postconf(5) *_service_name, fast_flush_domains, parent_domain_matches_subdomains, smtp_delivery_status_filter,
-best_mx_transport, notify_classes, connection_cache_service_name, connection_cache_protocol_timeout, ipc_timeout, ipc_idle,
-ipc_ttl.
+best_mx_transport, notify_classes, connection_cache_service_name, connection_cache_protocol_timeout, tlsmgr_service_name,
+ipc_timeout, ipc_idle, ipc_ttl.
 """
 
 import os
@@ -18,6 +18,7 @@ from twisted_mta.delivery.factory import Adopt
 from twisted_mta.interfaces import TableError
 from twisted_mta.ipc.client import Link, PersistentClient, Service, ServiceClient
 from twisted_mta.ipc.rewrite import RewriteService
+from twisted_mta.ipc.tlsmgr import LONGEST_WAIT_SECONDS, TlsManager
 from twisted_mta.ipc.version import Greeting, PostfixVersion
 from twisted_mta.model.events import Emit
 from twisted_mta.postfix.flush import DomainMatch, FlushService
@@ -124,6 +125,15 @@ class PrivateServices:
             seconds=settings.smtp_connection_cache_time_limit,
             service=name,
         )
+
+    def tls_sessions(self) -> TlsManager | None:
+        """tlsmgr(8), which keeps TLS sessions for all processes; None: none are to be kept."""
+        settings = self._settings
+        if not (settings.smtp_tls_session_cache_database and settings.smtp_tls_session_cache_timeout):
+            return None
+        service = Service(f"private/{settings.tlsmgr_service_name}", Greeting.TLS_MANAGER)
+        client = self._persistent(service, min(LONGEST_WAIT_SECONDS, settings.ipc_timeout))
+        return TlsManager(client, settings.protocol, self._reactor, self._emit)
 
     def best_mx_transport(self) -> PrivateTransport | None:
         """The transport of best_mx_transport; None: there is none."""

@@ -53,6 +53,11 @@ class ClientCertificates:
         return bool(self._chains)
 
     @property
+    def chains(self) -> tuple[tuple[bytes, ...], ...]:
+        """The certificates of each key, in DER, its own first."""
+        return tuple(chain.certificates for chain in self._chains)
+
+    @property
     def rsa_bits(self) -> int:
         """The size of the RSA key; 0: there is none."""
         return max((chain.rsa_bits for chain in self._chains), default=0)
@@ -119,13 +124,13 @@ def _warn(emit: Emit, text: str) -> None:
 def _content(path: str, emit: Emit) -> bytes:
     try:
         return _read(path)
+    except IsADirectoryError:
+        return b""  # it can be opened, and nothing is in it
     except OSError as error:
         emit(ClientCertificateProblem(f"error opening chain file: {path}: {error.strerror}"))
         raise ClientCertificatesError from None
 
 
-    except IsADirectoryError:
-        return b""  # it can be opened, and nothing is in it
 def _told(error: ChainError, where: str, emit: Emit) -> ClientCertificatesError:
     if error.problem:
         emit(ClientCertificateProblem(error.problem))
@@ -155,15 +160,15 @@ def _from_two_files(kind: str, certificate_file: str, key_file: str, emit: Emit)
 
 # What the library says of such a key, or would if it were asked.
 _MISMATCH = (0x05800074, "x509 certificate routines", "key values mismatch", "")
+_NOT_OPENED = (
+    (0x10080002, "BIO routines", "system lib", ""),
+    (0x0A080002, "SSL routines", "system lib", ""),
+)
 
 
 def _part(path: str, cannot: str, emit: Emit) -> bytes:
     try:
         return _read(path)
-_NOT_OPENED = (
-    (0x10080002, "BIO routines", "system lib", ""),
-    (0x0A080002, "SSL routines", "system lib", ""),
-)
     except OSError as error:
         number = 0x80000000 | (error.errno or 0)
         known = (number, "system library", str(error.strerror), f"calling fopen({path}, r)")

@@ -38,7 +38,8 @@ from twisted_mta.tls.openssl_start import is_in_force
 from twisted_mta.tls.options import option_bits
 from twisted_mta.tls.policy import TlsPolicy
 from twisted_mta.tls.rules import VerificationRules
-from twisted_mta.tls.session_cache import SessionCache, SessionKey
+from twisted_mta.tls.session_cache import SessionCache, SessionKey, SessionStore
+from twisted_mta.tls.session_scope import authorities_digest, scope_of
 from twisted_mta.tls.telling import tell_library_errors
 
 __all__ = ["Handshake", "TlsEngine", "TlsStartError"]
@@ -58,28 +59,35 @@ class TlsEngine:
         fast_shutdown: whether the server's farewell is not waited for (tls_fast_shutdown_enable).
     """
 
-    def __init__(self, contexts: Contexts, shared: Shared, service: str, *, fast_shutdown: bool = True) -> None:
+    def __init__(
+        self, contexts: Contexts, shared: Shared, service: str, scope: str = "", *, fast_shutdown: bool = True
+    ) -> None:
         """Take what was made ready.
 
         Args:
             contexts: for each shape of policy.
             shared: what all handshakes have in common.
             service: our name, for the keys of sessions.
+            scope: the digest of what all sessions have in common; empty: they stay in this engine.
             fast_shutdown: whether the server's farewell is not waited for.
         """
         self.fast_shutdown = fast_shutdown
         self._contexts = contexts
         self._shared = shared
         self._service = service
+        self._scope = scope
 
     @classmethod
-    def from_settings(cls, settings: Settings, emit: Emit, clock: IReactorTime) -> "TlsEngine | None":
+    def from_settings(
+        cls, settings: Settings, emit: Emit, clock: IReactorTime, store: SessionStore | None = None
+    ) -> "TlsEngine | None":
         """Make an engine.
 
         Args:
             settings: for the parameters of TLS.
             emit: takes events, also those of handshakes.
             clock: for the age of sessions.
+            store: has sessions of other processes, too; None: there is none.
 
         Returns:
             The engine; None: there can be no TLS with these settings, which has been told.
@@ -92,13 +100,15 @@ class TlsEngine:
         if rules is None:
             return None
         options = option_bits(settings, emit)
+        trusted = authorities_digest(settings) if store is not None else None
         try:
             authorities = Authorities.from_settings(settings, emit)
             certificates = ClientCertificates.from_settings(settings, emit)
         except (AuthoritiesError, ClientCertificatesError):
             return None
         groups = usable_groups((*settings.tls_eecdh_auto_curves, *settings.tls_ffdhe_auto_groups), emit)
-        cache = SessionCache.from_settings(settings, clock)
+        scope = scope_of(settings, certificates, trusted) if trusted is not None else ""
+        cache = SessionCache.from_settings(settings, clock, store if scope else None)
         prepare = functools.partial(_prepare, rules, authorities, certificates, cache, emit)
         contexts = Contexts(cipher_lists(settings), groups, options, prepare)
         shared = Shared(
@@ -110,7 +120,7 @@ class TlsEngine:
             dumping_connection(classes, emit),
             emit,
         )
-        return cls(contexts, shared, settings.service_name, fast_shutdown=settings.tls_fast_shutdown_enable)
+        return cls(contexts, shared, settings.service_name, scope, fast_shutdown=settings.tls_fast_shutdown_enable)
 
     async def begin(self, policy: TlsPolicy, peer: Peer, ehlo_name: str) -> Handshake:
         """Prepare a handshake.
@@ -133,11 +143,13 @@ class TlsEngine:
         shape = self._shape(policy, demands)
         name = self._name_to_ask_for(policy, demands.server)
         key = self._key(policy, demands, peer, ehlo_name) if shared.cache is not None else None
+        kept = await shared.find_session(key) if key is not None else None
         handshake = Handshake(shared, demands, peer, key, shape.context)
         if name:
             handshake.connection.set_tlsext_host_name(name)
             clear_errors()  # a name with odd octets is not sent, and nobody says so
-        handshake.take_up_session()
+        if kept is not None:
+            handshake.take_up(kept)
         return handshake
 
     def _shape(self, policy: TlsPolicy, demands: Demands) -> Shape:
@@ -158,6 +170,7 @@ class TlsEngine:
 
     def _key(self, policy: TlsPolicy, demands: Demands, peer: Peer, ehlo_name: str) -> SessionKey:
         terms = (
+            self._scope,
             peer.relay,
             ehlo_name,
             policy.protocols,

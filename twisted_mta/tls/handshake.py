@@ -94,6 +94,18 @@ class Shared:
     connection: Callable[[SSL.Context, object], Connection]
     emit: Emit
 
+    async def find_session(self, key: SessionKey) -> KeptSession | None:
+        """Look for an earlier session, and tell; None: there is none."""
+        if self.cache is None:
+            return None
+        self.tell_cache("looking for session {} in", key)
+        return await self.cache.look_up(key)
+
+    def tell_cache(self, doing: str, key: SessionKey) -> None:
+        """Tell what becomes of a session; `doing` has a place for its key."""
+        if self.wanted.cache:
+            self.emit(SessionCacheAsked(doing.format(key.shown), self.cache_name))
+
 
 class Handshake:
     """One handshake, and its connection until that is closed.
@@ -222,6 +234,9 @@ class Handshake:
         """
         shared = self._shared
         words = problem if isinstance(problem, str) else _words_of(problem)
+        if shared.wanted.steps and problem in _ENDS:
+            # Over a socket the library would have seen the end of the connection itself.
+            tell_broken_step(self.connection, shared.emit)
         shared.emit(HandshakeFailed(self._relay, words or "-1"))
         if not words and isinstance(problem, SSL.Error):
             tell_library_errors(errors_of(problem), shared.emit)
@@ -240,9 +255,6 @@ class Handshake:
 
     def _forget_session(self) -> None:
         cache, key = self._shared.cache, self._key
-        if shared.wanted.steps and problem in _ENDS:
-            # Over a socket the library would have seen the end of the connection itself.
-            tell_broken_step(self.connection, shared.emit)
         if cache is None or key is None:
             return
         if self._shared.wanted.cache:
@@ -251,18 +263,18 @@ class Handshake:
 
     # ---- the session ----
 
-    def take_up_session(self) -> None:
-        """Ask the server to take an earlier session up, if there is one."""
+    def take_up(self, kept: KeptSession) -> None:
+        """Ask the server to take an earlier session up.
+
+        Args:
+            kept: from the cache.
+        """
         cache, key = self._shared.cache, self._key
         if cache is None or key is None:
             return
-        self._tell_cache("looking for session {} in", key)
-        kept = cache.find(key)
-        if kept is None:
-            return
         if load_session(self.connection, kept.der):
             self._kept = kept
-            self._tell_cache("reloaded session {} from", key)
+            self._shared.tell_cache("reloaded session {} from", key)
         else:
             cache.forget(key)
 
@@ -285,7 +297,7 @@ class Handshake:
         session = dump_session(self.connection)
         if session is None or not can_be_resumed(session) or (self._kept and session == self._kept.der):
             return None
-        self._tell_cache("save session {} to", self._key)
+        self._shared.tell_cache("save session {} to", self._key)
         return session
 
     def _keep(self, session: bytes | None) -> None:
@@ -296,10 +308,6 @@ class Handshake:
         # A verdict does not grow younger by being taken up: no later than the lifetime of the cache it is made anew.
         judged_at = self._kept.judged_at if self._kept and self.state and self.state.resumed else cache.now
         cache.keep(key, KeptSession(session, verdict, judged_at))
-
-    def _tell_cache(self, doing: str, key: SessionKey) -> None:
-        if self._shared.wanted.cache:
-            self._shared.emit(SessionCacheAsked(doing.format(key.shown), self._shared.cache_name))
 
     # ---- the channel ----
 
@@ -315,15 +323,15 @@ class Handshake:
         return channel_binding(self.connection, kind, resumed=self.state is not None and self.state.resumed)
 
 
-def _words_of(error: SSL.Error) -> str:
-    """What became of the connection, if that is what an error says; empty: the library tells."""
-    if isinstance(error, SSL.SysCallError):
-        number = error.args[0] if error.args else -1
-        return os.strerror(number) if isinstance(number, int) and number > 0 else LOST
-    return LOST if isinstance(error, SSL.ZeroReturnError) else ""
 LOST, RESET = "lost connection", "Connection reset by peer"
 """What becomes of a connection in the middle of a handshake."""
 
 _ENDS = (LOST, RESET)
 
 
+def _words_of(error: SSL.Error) -> str:
+    """What became of the connection, if that is what an error says; empty: the library tells."""
+    if isinstance(error, SSL.SysCallError):
+        number = error.args[0] if error.args else -1
+        return os.strerror(number) if isinstance(number, int) and number > 0 else LOST
+    return LOST if isinstance(error, SSL.ZeroReturnError) else ""

@@ -1,25 +1,28 @@
-"""TLS sessions to be taken up again, in memory.
+"""TLS sessions to be taken up again, in memory, and perhaps in a store that other processes have, too.
 
 A session that is taken up shows no certificates, so that the verdict of its first handshake is kept with it; the key holds all
 that the verdict depends on. Sessions are kept as bytes: OpenSSL marks its own objects as used up when a connection ends in an
 odd way.
 
-Flow: tls/engine.py finds a session before a handshake, tls/handshake.py keeps or forgets it.
+What is in memory is found there at once, and only what is not is asked for in the store. What is kept goes to both; nobody waits
+for that.
+
+Flow: tls/engine.py looks a session up before a handshake, tls/handshake.py keeps or forgets it.
 Sources: postconf(5) smtp_tls_session_cache_database, smtp_tls_session_cache_timeout; RFC 5077; RFC 8446 sections 2.2 and 4.6.1.
 """
 
-import base64
-import hashlib
 from collections import OrderedDict
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_mta.config.settings import Settings
 from twisted_mta.tls.der import DerError, inside
 from twisted_mta.tls.library import CAN_KEEP_SESSIONS
-from twisted_mta.tls.verification import Verdict
+from twisted_mta.tls.session_key import SessionKey
+from twisted_mta.tls.session_record import LONGEST_SESSION, KeptSession, octets_of_session, read_session
+
+__all__ = ["KeptSession", "SessionCache", "SessionKey", "SessionStore", "can_be_resumed"]
 
 MOST_SESSIONS = 2000
 """So many are kept, of one to two KiB each; then the one that was used longest ago goes."""
@@ -30,75 +33,55 @@ MOST_OCTETS = 8 * 1024 * 1024
 SHORTEST_SECONDS = 120
 """A shorter life than that is made as long; tlsmgr(8) could not keep up with less."""
 
-LONGEST_SESSION = 32 * 1024
-"""Octets of a session; a server that makes larger ones gets full handshakes."""
 
+class SessionStore(Protocol):
+    """Where sessions outlive the process, such as tlsmgr(8). Nothing of it ever fails."""
 
-@dataclass(frozen=True, slots=True)
-class SessionKey:
-    """What a session may be taken up for: the same server, asked for in the same way, with the same demands.
+    async def lookup(self, key: str) -> bytes | None:
+        """What is stored under a key; None: nothing, or nobody can say. It takes no longer than a server can wait."""
 
-    Attributes:
-        service: our name.
-        nexthop: the destination.
-        host: the server's name.
-        address: its address.
-        terms: all else that the verdict and the session depend on.
-    """
+    def update(self, key: str, value: bytes) -> None:
+        """Store something, in one's own time."""
 
-    service: str
-    nexthop: str
-    host: str
-    address: str
-    terms: Hashable
-
-    @property
-    def shown(self) -> str:
-        """The key in one word, for the log."""
-        digest = hashlib.sha256(repr(self.terms).encode("utf-8", "surrogatepass")).hexdigest().upper()
-        fields = (self.service, self.nexthop, self.host, self.address, "", "", digest)
-        return "&".join(base64.b64encode(field.encode()).decode() if "&" in field else field for field in fields)
-
-
-@dataclass(frozen=True, slots=True)
-class KeptSession:
-    """A session.
-
-    Attributes:
-        der: as OpenSSL writes it, with its secret.
-        verdict: on the server, of its first handshake.
-        judged_at: when that was, by the clock of the cache.
-    """
-
-    der: bytes = field(repr=False)
-    verdict: Verdict
-    judged_at: float
+    def delete(self, key: str) -> None:
+        """Store it no longer."""
 
 
 class SessionCache:
     """The sessions of an engine, by key."""
 
-    def __init__(self, lifetime_seconds: float, clock: IReactorTime, *, limit: int = MOST_SESSIONS) -> None:
+    def __init__(
+        self,
+        lifetime_seconds: float,
+        clock: IReactorTime,
+        store: SessionStore | None = None,
+        *,
+        limit: int = MOST_SESSIONS,
+    ) -> None:
         """Begin with none.
 
         Args:
             lifetime_seconds: no verdict is believed for longer.
-            clock: tells the time.
-            limit: how many are kept.
+            clock: tells the time, in seconds since the epoch.
+            store: has sessions of other processes, too; None: there is none.
+            limit: how many are kept in memory.
         """
         self.lifetime_seconds = lifetime_seconds
         self._clock = clock
+        self._store = store
         self._limit = limit
         self._octets = 0
         self._kept: OrderedDict[SessionKey, KeptSession] = OrderedDict()
 
     @classmethod
-    def from_settings(cls, settings: Settings, clock: IReactorTime) -> "SessionCache | None":
+    def from_settings(
+        cls, settings: Settings, clock: IReactorTime, store: SessionStore | None = None
+    ) -> "SessionCache | None":
         """The cache that is configured; None: none is."""
         seconds = settings.smtp_tls_session_cache_timeout
         if not (settings.smtp_tls_session_cache_database and seconds and CAN_KEEP_SESSIONS):
             return None
-        return cls(max(seconds, SHORTEST_SECONDS), clock)
+        return cls(max(seconds, SHORTEST_SECONDS), clock, store)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -108,13 +91,29 @@ class SessionCache:
         """The time, for `KeptSession.judged_at`."""
         return float(self._clock.seconds())
 
+    async def look_up(self, key: SessionKey) -> KeptSession | None:
+        """The session with this key, wherever it is; None: there is none that counts."""
+        found = self.find(key)
+        if found is not None or self._store is None:
+            return found
+        octets = await self._store.lookup(key.id)
+        found = self.find(key)
+        if found is not None or octets is None:
+            return found  # another handshake has kept one meanwhile, which is newer
+        session = read_session(octets, key.digest)
+        if session is None or not self._counts(session):
+            self._store.delete(key.id)
+            return None
+        self._remember(key, session)
+        return session
+
     def find(self, key: SessionKey) -> KeptSession | None:
-        """The session with this key; None: there is none, or it is too old."""
+        """The session in memory with this key; None: there is none that counts."""
         kept = self._kept.get(key)
         if kept is None:
             return None
-        if kept.judged_at + self.lifetime_seconds <= self.now:
-            self.forget(key)
+        if not self._counts(kept):
+            self._drop(key)
             return None
         self._kept.move_to_end(key)
         return kept
@@ -123,15 +122,34 @@ class SessionCache:
         """Keep a session instead of the one with the same key."""
         if len(session.der) > LONGEST_SESSION:
             return
-        self.forget(key)
+        self._remember(key, session)
+        if self._store is None:
+            return
+        if session.serves:
+            self._store.update(key.id, octets_of_session(session, key.digest))
+        else:
+            # Whoever has mended something, and starts the service again, wants the server to be looked at again.
+            self._store.delete(key.id)
+
+    def forget(self, key: SessionKey) -> None:
+        """Keep the session with this key no longer, if there is one."""
+        self._drop(key)
+        if self._store is not None:
+            self._store.delete(key.id)
+
+    def _counts(self, session: KeptSession) -> bool:
+        """Whether its verdict is believed; one from the future is none: the clock was wrong, then or now."""
+        return 0 <= self.now - session.judged_at < self.lifetime_seconds
+
+    def _remember(self, key: SessionKey, session: KeptSession) -> None:
+        self._drop(key)
         self._kept[key] = session
         self._octets += len(session.der)
         while len(self._kept) > self._limit or self._octets > MOST_OCTETS:
             _, oldest = self._kept.popitem(last=False)
             self._octets -= len(oldest.der)
 
-    def forget(self, key: SessionKey) -> None:
-        """Keep the session with this key no longer, if there is one."""
+    def _drop(self, key: SessionKey) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
             self._octets -= len(kept.der)
