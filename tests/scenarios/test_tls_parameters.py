@@ -16,9 +16,14 @@ from twisted.internet.task import deferLater
 from tests.kit.pki import HOST, Identity, shared_pki
 from tests.kit.script import Deaf, Raw, Script
 from tests.kit.server_tls import ServerHandshake, server_context
-from tests.scenarios.world import WorldTestCase, reactor
+from tests.kit.short_path import socket_path
+from tests.kit.tlsmgr import POSTFIX_3_7, Tlsmgr
+from tests.scenarios.world import SETTINGS, WorldTestCase, reactor
+from twisted_mta.assembly import build_agent, build_resolver, open_tables
+from twisted_mta.config.settings import load_settings
 from twisted_mta.delivery.connecting import ClientTransport
 from twisted_mta.model.result import Fate
+from twisted_mta.postfix.services import PrivateServices
 
 KEYWORDS = ("PIPELINING", "STARTTLS", "DSN")
 TLS12, TLS13 = 0x0303, 0x0304
@@ -384,6 +389,34 @@ class EffectTests(WorldTestCase):
         await self.start()
         await self.twice({"smtp_tls_session_cache_database": "btree:sessions", "smtp_tls_session_cache_timeout": "0"})
         self.assertEqual(self.resumed, [False, False])
+
+    async def test_tlsmgr_service_name(self) -> None:
+        """The next process finds the session where the one before has left it: with the service of this name."""
+        await self.start()
+        queue = Path(socket_path(self)).parent
+        (queue / "private").mkdir()
+        tlsmgr = Tlsmgr()
+        listening = await tlsmgr.listen(reactor, str(queue / "private" / "sessions"))
+        self.addCleanup(listening.stopListening)
+        named = {"queue_directory": str(queue), "tlsmgr_service_name": "sessions"}
+        cache = {"smtp_tls_session_cache_database": "btree:sessions", **named}
+        for _ in range(2):
+            settings = self.settings("encrypt", {**SETTINGS, **cache})
+            loaded = load_settings(None, overrides=list(settings.items()))
+            sessions = PrivateServices(loaded, POSTFIX_3_7, reactor, self.emit).tls_sessions()
+            assert sessions is not None
+            agent = build_agent(
+                loaded,
+                open_tables(loaded, reactor, self.emit),
+                reactor,
+                build_resolver(reactor, self.emit, [self.names]),
+                self.emit,
+                tls_sessions=sessions,
+            )
+            await self.deliver("dest.example", ["a@dest.example"], agent=agent)
+            sessions.close()
+        self.assertEqual(self.resumed, [False, True])
+        await self.server.until(lambda: tlsmgr.requests[-1][0] == "update")
 
     async def test_tls_fast_shutdown_enable(self) -> None:
         """With no, the server's farewell is waited for."""

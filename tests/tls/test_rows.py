@@ -23,7 +23,6 @@ NO_EFFECT = {
     "tls_server_sni_maps": "for servers",
     "tls_session_ticket_cipher": "for servers",
     "tls_wildcard_matches_multiple_labels": "of no effect in Postfix since 3.6",
-    "tlsmgr_service_name": "sessions are kept in the process",
 }
 """Parameters that are read and then do nothing, and why."""
 
