@@ -69,6 +69,10 @@ class FormTests(LookupCase):
         context = self.context("", ("smtputf8_enable", "no"))
         self.check(self.look_up(f"texthash:{self.table}", "a", context=context), b"a\t\xff\n", 0)
 
+    def test_null_character(self) -> None:
+        """A key ends at a null character."""
+        self.check(self.look_up(f"texthash:{self.table}", "a\0b", "\0"), b"a\t1\n", 0)
+
     def test_empty_value(self) -> None:
         """An empty value is found, but nobody may use it: postmap(1) says so."""
         spec = "inline:{a=}"

@@ -9,8 +9,8 @@ from zope.interface.verify import verifyObject
 from tests.tables.opened import LaterTable, NowTable, OpenTables, TablesCase
 from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model.text import to_text, to_wire
-from twisted_mta.tables.keys import FoldedTable, Utf8Table, fold_ascii, fold_unicode, is_utf8, keep
-from twisted_mta.tables.opening import ADDRESSES, EXACT, FOLDED
+from twisted_mta.tables.keys import FoldedTable, Utf8Table, fold_ascii, fold_unicode, is_utf8, keep, prepared
+from twisted_mta.tables.opening import ADDRESSES, EXACT, FOLDED, TableRequest
 
 any_text = st.binary(max_size=20).map(to_text)
 
@@ -78,6 +78,13 @@ class WrappedTests(TablesCase):
                 self.opened.lines.pop(),
                 f'warning: {spec}: non-UTF-8 key "a?b": malformed UTF-8 or invalid codepoint',
             )
+
+    def test_bad_key_of_a_file(self) -> None:
+        """Tables in the files of some types are called by the name of the file, as by Postfix."""
+        for kind, suffix in (("hash", ".db"), ("btree", ".db"), ("cdb", ".cdb"), ("lmdb", ""), ("texthash", "")):
+            request = TableRequest(kind, "/x", ADDRESSES, self.opened.context, self.opened.tables.open)
+            prepared(NowTable(request.table, {}), request).lookup("\udcff")
+            self.assertIn(f"warning: {kind}:/x{suffix}: non-UTF-8 key ", self.opened.lines.pop())
 
     def test_bad_value(self) -> None:
         """A value that is not UTF-8 is an error."""

@@ -46,6 +46,13 @@ class MapsTests(TablesCase):
         self.assertEqual(self.maps(table).lookup(""), None)
         self.assertEqual(table.asked, [])
 
+    def test_null_character(self) -> None:
+        """A key ends at a null character, for all types."""
+        maps = self.maps(NowTable("x:1", {"a": "1"}))
+        self.assertEqual([maps.lookup(key) for key in ("a\0b", "a\0", "\0a")], ["1", "1", None])
+        self.assertEqual(answer(maps.find("a\0b")), "1")
+        self.assertEqual(answer(maps.find("\0")), None)
+
     def test_error_ends(self) -> None:
         """The first error ends the search: what stands behind it is not asked."""
         last = NowTable("x:2", {"a": "1"})

@@ -126,7 +126,9 @@ async def look_up(context: TableContext, spec: str, keys: AsyncIterator[str], fo
     status = NOT_FOUND
     try:
         table: ILookupTable = tables.open(spec)
-        async for key in keys:
+        async for line in keys:
+            # As for Postfix, a key ends at a null character.
+            key = line.partition("\0")[0]
             found = table.lookup(key)
             value = await found if isinstance(found, Deferred) else found
             if value == "":

@@ -19,6 +19,9 @@ Fold = Callable[[str], str]
 
 _MALFORMED = "malformed UTF-8 or invalid codepoint"
 
+_SUFFIXES = {"hash": ".db", "btree": ".db", "cdb": ".cdb"}
+"""Types of tables that Postfix calls by the name of their file when it has something to say of a key."""
+
 
 def keep(key: str) -> str:
     """The key as it is."""
@@ -56,7 +59,7 @@ def prepared(table: ILookupTable, request: TableRequest) -> ILookupTable:
     fold = keep if table.by_pattern else folding(request)
     if request.utf8:
         kind = KnownValuesTable if isinstance(table, InMemory) else Utf8Table
-        return kind(table, fold, request.context.emit)
+        return kind(table, fold, request.context.emit, request.table + _SUFFIXES.get(request.type, ""))
     return table if fold is keep else FoldedTable(table)
 
 
@@ -97,10 +100,18 @@ class FoldedTable:
 
 @implementer(ILookupTable)
 class Utf8Table:
-    """A table whose keys and values are UTF-8; its keys may be folded."""
+    """A table whose keys and values are UTF-8; its keys may be folded.
 
-    def __init__(self, table: ILookupTable, fold: Fold, emit: Emit) -> None:
+    Args:
+        table: takes the keys.
+        fold: makes equal those that are to count as equal.
+        emit: takes events.
+        shown: how the table is called when something is wrong with a key or a value; empty: by its name.
+    """
+
+    def __init__(self, table: ILookupTable, fold: Fold, emit: Emit, shown: str = "") -> None:
         self._lookup = table.lookup
+        self._shown = shown or table.name
         self._folds = fold is not keep
         self._emit = emit
         self.name = table.name
@@ -127,14 +138,14 @@ class Utf8Table:
     def _find_beyond_ascii(self, key: str) -> str | Deferred[str | None] | None:
         if is_utf8(key):
             return self._lookup(key.casefold() if self._folds else key)
-        self._emit(TableWarning(f'{self.name}: non-UTF-8 key "{key}": {_MALFORMED}'))
+        self._emit(TableWarning(f'{self._shown}: non-UTF-8 key "{key}": {_MALFORMED}'))
         return None
 
     def _check(self, value: str | None, key: str) -> str | None:
         if value is None or is_utf8(value):
             return value
         problem = f'key "{key}": non-UTF-8 value "{value}": {_MALFORMED}'
-        self._emit(TableWarning(f"{self.name}: {problem}"))
+        self._emit(TableWarning(f"{self._shown}: {problem}"))
         raise TableError(self.name, problem, key)
 
 

@@ -13,6 +13,7 @@ from twisted_mta.model.events import Emit, TableLookupFailed, TableResultAdvice,
 from twisted_mta.tables.answer import answer
 
 _SHOWN_CHARACTERS = 256  # of a key, in the log
+_NULL = "\0"
 
 
 class Maps:
@@ -44,7 +45,7 @@ class Maps:
         Waits for nothing where all tables answer at once.
 
         Args:
-            key: what to look up; nothing is found for an empty one.
+            key: what to look up, up to a null character; nothing is found for an empty one.
             part: whether the key is only a part of what is searched: then tables of patterns are not asked.
 
         Returns:
@@ -53,6 +54,8 @@ class Maps:
         Raises:
             TableError: a table failed, or has an empty value, which is no way to say that there is none.
         """
+        if _NULL in key:
+            key = key.partition(_NULL)[0]
         return await self._search(key, self._fixed if part else self._all) if key else None
 
     async def _search(
@@ -88,6 +91,8 @@ class Maps:
         Raises:
             TableError: as `find` raises it; the Deferred fails with the same.
         """
+        if _NULL in key:
+            key = key.partition(_NULL)[0]
         if not key:
             return None
         # As `_search`, but without a coroutine: this runs for each line of a message.
