@@ -227,6 +227,18 @@ class FailureTests(TlsTestCase):
         self.assertEqual((await self.send("may", waited=1000))[0], Fate.SENT)
         self.assertEqual(self.handshakes(), [True, False])
 
+    async def test_garbage(self) -> None:
+        """Lines that are no replies are told where the server has offered pipelining; what it offered in the clear is forgotten."""
+        await self.start(("STARTTLS", Raw(b"what\r\n454 4.7.0 not now\r\n")))
+        self.assertEqual((await self.send("may"))[0], Fate.SENT)
+        self.assertTrue(
+            any("non-ESMTP response from" in line and line.endswith(": what") for line in self.log), self.log
+        )
+        self.log.clear()
+        await self.start(("EHLO", None, Raw(f"what\r\n250-{HOST}\r\n250 DSN\r\n".encode())))
+        self.assertEqual((await self.send("encrypt"))[0], Fate.SENT)
+        self.assertFalse(any("non-ESMTP" in line for line in self.log), self.log)
+
     async def test_early_reply_to_mail(self) -> None:
         """smtp_tls_block_early_mail_reply: who answers MAIL before it is said gets no mail."""
         await self.start(("EHLO", None, Raw(f"250-{HOST}\r\n250 DSN\r\n250 2.1.0 early\r\n".encode())))
@@ -245,6 +257,13 @@ class FailureTests(TlsTestCase):
             await self.send("encrypt", missing),
             (Fate.DEFERRED, "4.7.5", "TLS is required, but our TLS engine is unavailable"),
         )
+        await self.start()
+        self.assertEqual(
+            await self.send("encrypt", missing | {"smtp_tls_wrappermode": "yes"}),
+            (Fate.DEFERRED, "4.7.5", "TLS is required, but our TLS engine is unavailable"),
+        )
+        await self.server.until(lambda: not self.server.sessions[0].open)
+        self.assertEqual(self.server.sessions[0].commands, [], "nothing in the clear is for a server in wrapper mode")
 
 
 class ForgettingTests(TlsTestCase):

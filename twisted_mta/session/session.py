@@ -162,7 +162,6 @@ class Session:
         if isinstance(outcome, Rebuff):
             return outcome
         self.welcome = outcome
-        self._incoming.pipelining = outcome.capabilities.offers(Feature.PIPELINING)
         return None
 
     async def _greet(self, occasion: Occasion) -> Welcome | Rebuff:
@@ -173,19 +172,20 @@ class Session:
         )
         if isinstance(outcome, Rebuff):
             return outcome
-        offer = await self._offer(outcome)
+        offer = await self._take_in(outcome)
         if self.tls is None:
             in_the_clear, outcome = outcome, await self._upgrade(outcome, occasion)
             if isinstance(outcome, Rebuff):
                 return outcome
             if outcome is not in_the_clear:
-                offer = await self._offer(outcome)
+                offer = await self._take_in(outcome)
         return outcome if offer is None else await self._log_in(outcome, offer, occasion)
 
     # ---- logging in ----
 
-    async def _offer(self, welcome: Welcome) -> Offer | None:
-        """What the server offers for logins; None: nothing, or nobody wants to know."""
+    async def _take_in(self, welcome: Welcome) -> Offer | None:
+        """Note what the server can do; what it offers for logins, or None: nothing, or nobody wants to know."""
+        self._incoming.pipelining = welcome.capabilities.offers(Feature.PIPELINING)
         if self._logins is None or not welcome.capabilities.offers(Feature.AUTH):
             return None
         return await self._logins.hear(welcome.capabilities, self.peer)
@@ -248,7 +248,8 @@ class Session:
         """
         terms = self._terms
         if terms.engine is None:
-            return Rebuff(starttls.NO_ENGINE)
+            # In wrapper mode: there is nobody to say goodbye to.
+            raise TlsFailedError(starttls.NO_ENGINE, in_handshake=False)
         wire: Any = self._protocol.transport
         wire.pauseProducing()  # an earlier session may have to be looked up: nothing more is heard in the clear meanwhile
         try:
