@@ -55,7 +55,7 @@ class WatchedTables(TableSet):
         super().close()
 
 
-class GenerationTests(SynchronousTestCase):
+class GenerationTestCase(SynchronousTestCase):
     """A configuration directory of the test's own."""
 
     def setUp(self) -> None:
@@ -94,6 +94,10 @@ class GenerationTests(SynchronousTestCase):
         options = Options()
         options.parseOptions(["--config-directory", str(self.directory), "--service", "agent", *words])
         return GenerationLoader(options, Reactor(), self.events.append)
+
+
+class GenerationTests(GenerationTestCase):
+    """Generations of all kinds."""
 
     def test_usable(self) -> None:
         """A configuration without faults delivers."""

@@ -204,12 +204,21 @@ class DeliveryService(PostfixService):
 
     def begin(self, generation: Generation, owner: MailOwner) -> None:
         """Listen, and be root no more."""
-        settings, reactor = generation.settings, self._reactor
+        settings, listener = generation.settings, self.listener_for(generation)
+        if self._log is not None:
+            self._log.congested = listener.hold
+        self._listener = listener
+        self.listen(listener, settings, owner)
+        become(owner, settings.queue_directory)
+
+    def listener_for(self, generation: Generation) -> DeliveryListener:
+        """What takes requests, with the time limits of a configuration, and looks for another one before each."""
+        settings = generation.settings
         listener = DeliveryListener(
             generation.agent,
             generation.open,
             self._loader.version(settings),
-            reactor,
+            self._reactor,
             self.emit,
             max_deliveries=self._options["max-deliveries"],
             ipc_timeout_seconds=settings.ipc_timeout,
@@ -217,11 +226,7 @@ class DeliveryService(PostfixService):
         )
         listener.before_request = self._look_for_changes
         listener.connection_came = self._look_at_peer
-        if self._log is not None:
-            self._log.congested = listener.hold
-        self._listener = listener
-        self.listen(listener, settings, owner)
-        become(owner, settings.queue_directory)
+        return listener
 
     def listen(self, listener: DeliveryListener, settings: Settings, owner: MailOwner) -> None:
         """Bring connections to the listener, from sockets that keep their names."""

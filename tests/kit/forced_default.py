@@ -1,67 +1,148 @@
 """A check of tests: with its parameter at the default, the test of a parameter's effect must fail.
 
-Run as ``python -m tests.kit.forced_default [NAME...]``; without names, for all of tests/tls/test_rows.py and
-tests/sasl/test_rows.py. It says which tests do not notice, and ends with status 1 if there are any.
+Run as ``python -m tests.kit.forced_default [NAME...]``; without names, for all of tests/config/effects.py. It says which tests do
+not notice, and ends with status 1 if there are any.
 
-Flow: tox runs it (environment rows); each test runs in a process of its own, in which the row of the parameter is made deaf.
+Flow: tox runs it (environment rows). All is imported once; then each test runs in a child of this process, in which the row of
+its parameter is made deaf. Before that all tests run with rows that hear, in one child: what fails then proves nothing.
 """
 
 import os
-import subprocess
+import signal
 import sys
-from typing import Any
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
-from tests.sasl.test_rows import TESTS as TESTS_OF_LOGINS
-from tests.tls.test_rows import TESTS as TESTS_OF_TLS
+from twisted.trial import reporter, runner
+
+from tests.config.effects import TESTS
+from twisted_mta import generations  # noqa: F401 - so that no child has to read all this again
 from twisted_mta.config.evaluation import Evaluation
-from twisted_mta.config.parameter import Parameter
-
-TESTS = TESTS_OF_TLS | TESTS_OF_LOGINS
+from twisted_mta.config.main_cf import Entry
+from twisted_mta.config.parameter import Kind
+from twisted_mta.config.settings import ROWS_BY_NAME
 
 _AT_A_TIME = os.cpu_count() or 1
+_SECONDS = 60
+_SECONDS_FOR_ALL = 600
+
+_NO_FACTS = {"process_name": "", "service_name": "", "process_id": "0", "config_directory": ""}
 
 
 def make_deaf(name: str) -> None:
-    """Let a row have its default from now on, whatever is configured."""
-    load = Evaluation.load
+    """Let a row have its default from now on, in both protocols, whatever is configured; a fact is not known then.
 
-    def load_deaf(self: Evaluation, row: Parameter[Any]) -> None:
-        if row.name == name:
-            self._variables.pop(name, None)
-        load(self, row)
+    Args:
+        name: of the row.
+    """
+    row = ROWS_BY_NAME[name]
+    names = {row.name_in("smtp"), row.name_in("lmtp")}
+    if row.kind is Kind.FACT:
+        _forget_fact(name)
+        return
+    define, override = Evaluation._define, Evaluation.override
 
-    Evaluation.load = load_deaf  # type: ignore[method-assign]  # what is tested is whether anybody notices
+    def define_others(self: Evaluation, entries: dict[str, Entry]) -> None:
+        define(self, {key: entry for key, entry in entries.items() if key not in names})
+
+    def override_others(self: Evaluation, name: str, value: str) -> None:
+        if name not in names:
+            override(self, name, value)
+
+    # What is tested is whether anybody notices.
+    Evaluation._define = define_others  # type: ignore[method-assign]
+    Evaluation.override = override_others  # type: ignore[method-assign]
 
 
-def _run_deaf(name: str, test: str) -> None:
-    """Run a test in this process, with trial."""
-    from twisted.scripts import trial
+def _forget_fact(name: str) -> None:
+    initialise = Evaluation.__init__
 
-    make_deaf(name)
-    sys.argv = ["trial", "--reporter=minimal", f"--temp-directory=_trial_temp.{os.getpid()}", test]
-    trial.run()
+    def initialise_without(self: Evaluation, rows: Any, protocol: str, facts: Mapping[str, str]) -> None:
+        initialise(self, rows, protocol, {**facts, name: _NO_FACTS[name]})
+
+    Evaluation.__init__ = initialise_without  # type: ignore[method-assign]
 
 
-def main(names: list[str]) -> int:
-    """Check some parameters, or all."""
-    chosen = {name: TESTS[name] for name in names or TESTS}
-    waiting = list(chosen.items())
-    running: list[tuple[str, subprocess.Popen[bytes]]] = []
-    unnoticed = []
+def _run(tests: Sequence[str], stream: TextIO) -> bool:
+    """Run tests in this process, with trial; returns whether all passed, none of them skipped."""
+    suite = runner.TestSuite(runner.TestLoader().loadByName(test) for test in tests)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = runner.TrialRunner(reporter.Reporter, stream=stream, workingDirectory=str(Path(folder, "trial")))
+        result: Any = trial.run(suite)
+        os.chdir("/")
+    return bool(result.wasSuccessful() and result.testsRun == len(tests) and not result.skips)
+
+
+def _in_child(seconds: int, do: Callable[[TextIO], bool], output: int) -> int:
+    """Start a child that does something; it ends with status 0 if that returns True, and is killed when time is up.
+
+    Returns:
+        Its process id.
+    """
+    child = os.fork()
+    if not child:
+        _be_child(seconds, do, output)
+    return child
+
+
+def _be_child(seconds: int, do: Callable[[TextIO], bool], output: int) -> NoReturn:
+    status = 1
+    try:
+        signal.alarm(seconds)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        status = 0 if do(sys.stdout) else 1
+        sys.stdout.flush()
+    finally:
+        os._exit(status)
+
+
+def _all_hear(tests: Sequence[str]) -> bool:
+    """Whether all tests pass as they are; what fails is shown."""
+    with tempfile.TemporaryFile("w+") as output:
+        child = _in_child(_SECONDS_FOR_ALL, lambda stream: _run(tests, stream), output.fileno())
+        passed = os.waitpid(child, 0)[1] == 0
+        if not passed:
+            output.seek(0)
+            print(output.read())  # noqa: T201 - a program for people
+    return passed
+
+
+def _unnoticed(chosen: Mapping[str, str]) -> list[str]:
+    """The parameters whose tests pass without them."""
+    waiting, running, unnoticed = list(chosen), dict[int, str](), list[str]()
+    null = os.open(os.devnull, os.O_WRONLY)
     while waiting or running:
         while waiting and len(running) < _AT_A_TIME:
-            name, test = waiting.pop(0)
-            command = [sys.executable, "-m", "tests.kit.forced_default", "--deaf", name, test]
-            running.append((name, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)))
-        name, process = running.pop(0)
-        if process.wait() == 0:
+            name = waiting.pop(0)
+
+            def do(stream: TextIO, name: str = name) -> bool:
+                make_deaf(name)
+                return _run([chosen[name]], stream)
+
+            running[_in_child(_SECONDS, do, null)] = name
+        child, status = os.wait()
+        name = running.pop(child)
+        if status == 0:
             unnoticed.append(name)
             print(f"{name}: {chosen[name]} passes without it")  # noqa: T201 - a program for people
+    os.close(null)
+    return unnoticed
+
+
+def main(names: Sequence[str]) -> int:
+    """Check some parameters, or all."""
+    # A reactor that children share would be none.
+    assert "twisted.internet.reactor" not in sys.modules
+    chosen = {name: TESTS[name] for name in names or TESTS}
+    if not _all_hear(sorted(set(chosen.values()))):
+        return 1
+    unnoticed = _unnoticed(chosen)
     print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} tests notice that their parameter has its default")  # noqa: T201
     return 1 if unnoticed else 0
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--deaf"]:
-        _run_deaf(*sys.argv[2:4])
     sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,8 @@ Each test is named after its parameter, and fails if that has its default: ``pyt
 All run once more with LMTP, whose parameters have names of their own.
 """
 
+import os
+
 from tests.scenarios.parameters import ParameterTestCase
 from twisted_mta.config.errors import ConfigError
 
@@ -185,6 +187,12 @@ class EffectTests(ParameterTestCase):
         await self.start()
         self.assertEqual(await self.send(smtp_helo_name="$process_name.example"), "sent")
         self.assertTrue(self.said[0].endswith(f" {self.protocol}.example"))
+
+    async def test_process_id(self) -> None:
+        """And to the process."""
+        await self.start()
+        self.assertEqual(await self.send(smtp_helo_name="p$process_id.example"), "sent")
+        self.assertTrue(self.said[0].endswith(f" p{os.getpid()}.example"))
 
 
 class LmtpEffectTests(EffectTests):

@@ -114,6 +114,13 @@ class EffectTests(DialogTestCase):
         clock.advance(0.2)
         self.assertEqual(await self.soon(delivered), "sent")
 
+    async def test_minimal_backoff_time(self) -> None:
+        """Mail that has waited so long goes out in the clear where TLS is not a must, and fails."""
+        await self.start(("STARTTLS", "220 go"), keywords=("STARTTLS",))
+        settings = {"smtp_tls_security_level": "may", "minimal_backoff_time": "100s"}
+        self.assertEqual(await self.send(request=so_old(200), **settings), "sent")
+        self.assertEqual([bool(session.messages) for session in self.server.sessions], [False, True])
+
     # ---- replies ----
 
     async def test_smtp_reply_filter(self) -> None:

@@ -143,6 +143,14 @@ class EffectTests(ParameterTestCase):
         self.assertFalse(self.is_connected())
         self.assertEqual(await self.soon(delivered), "sent")
 
+    async def test_smtp_starttls_timeout(self) -> None:
+        """STARTTLS."""
+        await self.start(("STARTTLS", Silence()), keywords=("STARTTLS",))
+        settings = {"smtp_tls_security_level": "encrypt", "smtp_starttls_timeout": f"{SECONDS}s"}
+        delivered = self.defer(self.send(**settings))
+        await self.until_asked("STARTTLS")
+        self.assertIn("timed out while receiving the STARTTLS response", await self.time_out(delivered))
+
     async def test_smtp_per_request_deadline(self) -> None:
         """Octets that come one by one buy no time."""
         await self.assert_hurried(smtp_per_request_deadline="yes")

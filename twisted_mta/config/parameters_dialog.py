@@ -40,7 +40,7 @@ class DialogRows(Rows, load=Load.AGENT):
         "yes", doc="Whether a greeting that refuses leads to the next host, not to a return."
     )
     smtp_skip_4xx_greeting = legacy(
-        lmtp=None, doc="Former switch for greetings that refuse for now: they always lead to the next host."
+        lmtp=None, doc="Former switch for greetings that refuse for now, which always lead to the next host; no effect."
     )
     smtp_skip_quit_response = boolean("yes", lmtp_default="no", doc="Whether the reply to QUIT is not waited for.")
     smtp_always_send_ehlo = boolean(

@@ -19,7 +19,9 @@ class FirstDnsRows(Rows, load=Load.FIRST):
     dnssec_probe = text(
         "ns:.", doc="type:name of the query that finds out whether the resolver validates; empty: none."
     )
-    dns_ncache_ttl_fix_enable = boolean("no", doc="Whether the time to live of negative answers is wanted, too.")
+    dns_ncache_ttl_fix_enable = boolean(
+        "no", doc="Whether the time to live of negative answers is wanted, too; no effect here."
+    )
 
 
 class GeneralDnsRows(Rows, load=Load.GENERAL):

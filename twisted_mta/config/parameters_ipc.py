@@ -29,12 +29,14 @@ class ServiceRows(Rows, load=Load.GENERAL):
     berkeley_db_create_buffer_size = integer(
         "16777216", 1, doc="Memory for building Berkeley DB files; no effect here."
     )
-    berkeley_db_read_buffer_size = integer("131072", 1, doc="Memory for reading Berkeley DB files.")
-    lmdb_map_size = long_integer("16777216", 1, doc="First size of an LMDB file in memory; it grows as needed.")
+    berkeley_db_read_buffer_size = integer("131072", 1, doc="Memory for reading Berkeley DB files; no effect here.")
+    lmdb_map_size = long_integer(
+        "16777216", 1, doc="First size of an LMDB file in memory; no effect here, where it is that of the file."
+    )
     ipc_timeout = seconds("3600s", 1, doc="Limit for sending to, or hearing from, another service.")
     ipc_idle = seconds("5s", 1, doc="Idle time after which a connection to a service is closed.")
     ipc_ttl = seconds("1000s", 1, doc="Age at which a connection to a service is closed.")
-    trigger_timeout = seconds("10s", 1, doc="Limit for waking a service.")
+    trigger_timeout = seconds("10s", 1, doc="Limit for waking a service; no effect here.")
 
 
 class AgentServiceRows(Rows, load=Load.AGENT):
@@ -45,5 +47,5 @@ class AgentServiceRows(Rows, load=Load.AGENT):
         "scache", 1, doc="Socket of scache(8), below private, which keeps idle connections."
     )
     tlsproxy_service_name = text(
-        "tlsproxy", 1, doc="Socket of tlsproxy(8), below private; TLS is done in this process instead."
+        "tlsproxy", 1, doc="Socket of tlsproxy(8), below private; no effect here, where TLS is done in this process."
     )

@@ -18,10 +18,13 @@ class FirstLoggingRows(Rows, load=Load.FIRST):
     maillog_file_prefixes = words("/var, /dev/stdout", 1, doc="What the name in maillog_file may begin with.")
     maillog_file_compressor = text("gzip", 1, doc="Command that compresses rotated log files; no effect here.")
     maillog_file_rotate_suffix = text("%Y%m%d-%H%M%S", 1, doc="Suffix of rotated log files; no effect here.")
-    maillog_file_permissions = text("0600", 1, doc="Permissions of a log file that postlogd(8) creates.")
+    maillog_file_permissions = text(
+        "0600", 1, doc="Permissions of a log file that postlogd(8) creates; no effect here."
+    )
     postlog_service_name = text("postlog", 1, doc="Socket of postlogd(8), below public.")
     respectful_logging = computed_boolean(
-        "${{$compatibility_level} <level {3.6} ? {no} : {yes}}", doc="Whether log lines say allowlist and denylist."
+        "${{$compatibility_level} <level {3.6} ? {no} : {yes}}",
+        doc="Whether log lines of postscreen(8) say allowlist and denylist; no effect here.",
     )
 
 
@@ -45,7 +48,9 @@ class LoggingRows(Rows, load=Load.GENERAL):
         doc="Whether addresses in log lines are quoted as in headers (external), or not.",
     )
     debug_peer_level = integer(
-        "2", 1, doc="How much more Postfix logs about peers of debug_peer_list; here the dialog."
+        "2",
+        1,
+        doc="How much more Postfix logs about peers of debug_peer_list; no effect here, where it is always the dialog.",
     )
     delay_logging_resolution_limit = integer("2", 0, 6, doc="Digits after the decimal point of logged delays.")
 

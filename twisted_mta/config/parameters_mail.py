@@ -23,7 +23,10 @@ class MailRows(Rows, load=Load.GENERAL):
     )
     fast_flush_domains = items("$relay_domains", doc="Next hops for which deferred mail is reported to flush(8).")
     default_verp_delimiters = text(
-        "+=", 2, 2, doc="Separators of a VERP address; it must be valid, and has no effect here."
+        "+=",
+        2,
+        2,
+        doc="Separators of a VERP address, which must be in verp_delimiter_filter; nothing else is done with them.",
     )
     verp_delimiter_filter = text("-=+", 1, doc="Characters that may separate the parts of a VERP address.")
     parent_domain_matches_subdomains = items(
@@ -39,15 +42,15 @@ class MailRows(Rows, load=Load.GENERAL):
     message_drop_headers = words(
         "bcc, content-length, resent-bcc, return-path", doc="Headers that cleanup(8) removes; no effect here."
     )
-    dont_remove = integer("0", doc="Whether finished queue files are kept, for debugging.")
+    dont_remove = integer("0", doc="Whether finished queue files are kept, for debugging; no effect here.")
     line_length_limit = integer("2048", 512, doc="Longest line of a reply, and longest text of a reply of many lines.")
     hash_queue_depth = integer("1", 1, doc="Levels of subdirectories of the queues in hash_queue_names.")
-    deliver_lock_attempts = integer("20", 1, doc="How often locking a queue file is tried.")
+    deliver_lock_attempts = integer("20", 1, doc="How often locking a mailbox is tried; no effect here.")
     header_size_limit = integer("102400", 1, doc="Most bytes of one header that are looked at.")
     header_address_token_limit = integer(
-        "10240", 1, doc="Most parts of the addresses of one header that are looked at."
+        "10240", 1, doc="Most parts of the addresses of one header that cleanup(8) looks at; no effect here."
     )
-    message_size_limit = long_integer("10240000", doc="Largest message that this system takes.")
+    message_size_limit = long_integer("10240000", doc="Largest message that this system takes; no effect here.")
     soft_bounce = boolean("no", doc="Whether what would be returned is deferred instead.")
     owner_request_special = boolean("yes", doc="Whether owner-NAME and NAME-request are never split at a hyphen.")
     strict_8bitmime = boolean("no", doc="Whether 8-bit content must be declared on input; no effect here.")
@@ -55,25 +58,23 @@ class MailRows(Rows, load=Load.GENERAL):
     strict_8bitmime_body = boolean("no", doc="Whether undeclared 8-bit bodies are refused on input; no effect here.")
     strict_mime_encoding_domain = boolean("no", doc="Whether bad MIME encodings are refused on input; no effect here.")
     disable_mime_input_processing = boolean("no", doc="Whether MIME is ignored on input; no effect here.")
-    address_verify_negative_cache = boolean("yes", doc="Whether verify(8) keeps failed probes; no effect here.")
+    address_verify_negative_cache = boolean("yes", doc="Whether verify(8) is told of failed probes.")
     backwards_bounce_logfile_compatibility = boolean(
         "yes", doc="Whether bounce(8) writes its old format, too; no effect here."
     )
     enable_long_queue_ids = boolean(
-        "no", doc="Whether new queue ids are of the long, never repeated form; both are read."
+        "no", doc="Whether new queue ids are of the long, never repeated form; no effect here, where both are read."
     )
     strict_smtputf8 = boolean("no", doc="Whether UTF-8 addresses must be declared on input; no effect here.")
     enable_original_recipient = boolean("yes", doc="Whether cleanup(8) keeps original recipients; no effect here.")
-    deliver_lock_delay = seconds("1s", 1, doc="Pause between attempts to lock a queue file.")
+    deliver_lock_delay = seconds("1s", 1, doc="Pause between attempts to lock a mailbox; no effect here.")
     in_flow_delay = seconds("1s", 0, 10, doc="Pause that slows down input; no effect here.")
 
 
 class AgentMailRows(Rows, load=Load.AGENT):
     """Settings of mail that delivery agents read."""
 
-    queue_run_delay = seconds(
-        "300s", 1, doc="Age of mail from which a failed TLS handshake at level may is retried in plaintext."
-    )
+    queue_run_delay = seconds("300s", 1, doc="Pause between two looks of qmgr(8) at deferred mail; no effect here.")
     minimal_backoff_time = seconds(
         "300s", 1, doc="So long mail must have waited before it goes out in the clear where TLS may be used, but fails."
     )

@@ -50,26 +50,30 @@ class ProcessRows(Rows, load=Load.GENERAL):
     setgid_group = text(
         "postdrop", 1, doc="Group of the programs that submit mail; must differ from that of mail_owner."
     )
-    daemon_directory = text("/usr/libexec/postfix", 1, doc="Directory of Postfix's daemons.")
+    daemon_directory = text("/usr/libexec/postfix", 1, doc="Directory of Postfix's daemons; no effect here.")
     data_directory = text("/var/lib/postfix", 1, doc="Directory of files that Postfix's daemons write.")
     command_directory = text("/usr/sbin", 1, doc="Directory of Postfix's commands.")
-    meta_directory = text("/etc/postfix", 1, doc="Directory of dynamicmaps.cf.")
+    meta_directory = text("/etc/postfix", 1, doc="Directory of dynamicmaps.cf; no effect here.")
     queue_directory = text(
         "/var/spool/postfix", 1, doc="Top of the queue; private sockets and relative file names start there."
     )
     shlib_directory = text("no", 1, doc="Directory of Postfix's plug-ins; no effect here.")
-    process_id_directory = text("pid", 1, doc="Directory of lock files, below queue_directory.")
+    process_id_directory = text("pid", 1, doc="Directory of lock files, below queue_directory; no effect here.")
     default_privs = text("nobody", 1, doc="User for commands that mail runs; must be neither root nor mail_owner.")
     alias_database = items("hash:/etc/aliases", doc="Tables that newaliases(1) builds; no effect here.")
     mail_release_date = text("20260809", doc="Date of the release, for expansions only.")
-    default_database_type = text("hash", 1, doc="Table type that commands assume; here every table names its type.")
+    default_database_type = text(
+        "hash", 1, doc="Table type that commands assume; no effect here, where every table names its type."
+    )
     export_environment = words("TZ MAIL_CONFIG LANG", doc="Environment that commands inherit; no effect here.")
     import_environment = words(
         "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME",
-        doc="Environment that master(8) leaves to its daemons, and so what environ: tables can see.",
+        doc="Environment that master(8) leaves to its daemons; no effect here.",
     )
     multi_instance_wrapper = text("", doc="Command that manages all instances; no effect here.")
-    default_process_limit = integer("100", 1, doc="Processes that master(8) runs for a service that sets no limit.")
+    default_process_limit = integer(
+        "100", 1, doc="Processes that master(8) runs for a service that sets no limit; no effect here."
+    )
     max_use = integer("100", 1, doc="Requests after which a process of Postfix's ends; no effect here.")
     fork_attempts = integer("5", 1, doc="How often starting a process is tried; no effect here.")
     fault_injection_code = integer("0", doc="Testing aid of Postfix; no effect here.")
@@ -87,4 +91,6 @@ class OtherProcessRows(Rows, load=Load.OTHERS):
 
     master_service_disable = words("", doc="Services of master.cf that master(8) leaves alone, as TYPE or NAME/TYPE.")
     debugger_command = text("", doc="Command that daemons start with option -D; no effect here.")
-    service_throttle_time = seconds("60s", 1, doc="How long master(8) waits before it restarts a service that failed.")
+    service_throttle_time = seconds(
+        "60s", 1, doc="How long master(8) waits before it restarts a service that failed; no effect here."
+    )

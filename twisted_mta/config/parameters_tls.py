@@ -82,7 +82,7 @@ class TlsLibraryRows(Rows, load=Load.TLS):
     """What all users of TLS in Postfix share."""
 
     tls_daemon_random_bytes = integer(
-        "32", 1, doc="Bytes of randomness that are asked of tlsmgr(8); the system's are used instead."
+        "32", 1, doc="Bytes of randomness that are asked of tlsmgr(8); no effect here, where the system's are used."
     )
     tls_high_cipherlist = text(
         "aNULL:-aNULL:HIGH:!SEED:!IDEA:!3DES:!RC2:!RC4:!RC5:!kDH:!kECDH:!aDSS:!MD5:@STRENGTH",
@@ -108,8 +108,10 @@ class TlsLibraryRows(Rows, load=Load.TLS):
     tls_disable_workarounds = words("", doc="Workarounds of OpenSSL to turn off, by name or as a mask.")
     tls_ssl_options = words("", doc="Options of OpenSSL to turn on, by name or as a mask.")
     tls_dane_digests = words("sha512 sha256", 1, doc="Digests of TLSA records that are used, the best one first.")
-    tls_dane_digest_agility = legacy(doc="Former switch; digest agility is always on.")
-    tls_dane_trust_anchor_digest_enable = legacy(doc="Former switch; digests of trust anchors are always used.")
+    tls_dane_digest_agility = legacy(doc="Former switch of digest agility, which is always on; no effect.")
+    tls_dane_trust_anchor_digest_enable = legacy(
+        doc="Former switch of digests of trust anchors, which are always used; no effect."
+    )
     tlsmgr_service_name = text("tlsmgr", 1, doc="Socket of tlsmgr(8), below private, which keeps TLS sessions.")
     tls_session_ticket_cipher = text("aes-256-cbc", doc="Cipher of a server's session tickets; no effect here.")
     tls_server_sni_maps = items("", doc="Tables of servers; no effect here.")
@@ -120,7 +122,7 @@ class TlsLibraryRows(Rows, load=Load.TLS):
         "no", doc="Whether the system's authorities are trusted besides those that are named."
     )
     tls_legacy_public_key_fingerprints = boolean(
-        "no", doc="Whether public key fingerprints are made in the old, wrong way."
+        "no", doc="Whether public key fingerprints are made in the old, wrong way; no effect here."
     )
     tls_preempt_cipherlist = boolean("no", doc="Whether a server's order of ciphers counts; no effect here.")
     tls_wildcard_matches_multiple_labels = boolean(
