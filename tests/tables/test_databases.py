@@ -52,6 +52,7 @@ class DatabaseCase(SynchronousTestCase):
         self.opened.tables.close()
         with self.assertRaises(ConfigError) as caught:
             self.opened.tables.open(f"{kind}:{path}")
+        self.described = caught.exception.describe().replace(str(path), "FILE")
         return str(caught.exception.text).replace(str(path), "FILE")
 
 
@@ -91,6 +92,7 @@ class SourceParametersTests(DatabaseCase):
             ("dbpath = x\nquery = 1\ndomain = !", "FILE: no pattern after '!'"),
         ]:
             self.assertEqual(self.fatal("sqlite", text), problem)
+            self.assertEqual(self.described.count("FILE"), 1, self.described)
         self.assertEqual(self.opened.problem("mysql:/absent"), "open /absent: No such file or directory")
 
 

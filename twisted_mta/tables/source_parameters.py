@@ -93,7 +93,7 @@ class SourceParameters:
         try:
             return read(name, text)
         except ConfigError as error:
-            raise ConfigError(f"{self.source}: {error.text}", parameter=name, file=self.source) from None
+            raise ConfigError(f"{self.source}: {error.text}", parameter=name, mended_in=self.source) from None
 
 
 def _raise(error: ConfigError) -> None:
