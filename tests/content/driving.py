@@ -11,7 +11,7 @@ from twisted_mta.content.scanner import ScannerLimits
 from twisted_mta.content.settings import ContentSettings
 from twisted_mta.interfaces import TableError
 from twisted_mta.ipc.rewrite import complete_locally
-from twisted_mta.model.events import Event
+from twisted_mta.model.events import Event, LongLineBroken
 from twisted_mta.observe.maillog import LogStyle, line_of
 
 T = TypeVar("T")
@@ -60,14 +60,18 @@ def generic(entries: Mapping[str, str | Replacement | None]) -> Answer:
     return answer
 
 
-def drive(core: Generator[bytes | Lookup, Any, T], answers: Mapping[Asked, Answer]) -> tuple[list[bytes], T]:
-    """Run a core to its end: the chunks that it made, and what it returned."""
+def drive(
+    core: Generator[bytes | Lookup, Any, T],
+    answers: Mapping[Asked, Answer],
+    treat: Callable[[bytes], bytes] = lambda chunk: chunk,
+) -> tuple[list[bytes], T]:
+    """Run a core to its end: the chunks that it made, each treated at once, and what it returned."""
     made: list[bytes] = []
     try:
         item = next(core)
         while True:
             if isinstance(item, bytes):
-                made.append(item)
+                made.append(treat(item))
                 item = next(core)
                 continue
             try:
@@ -101,6 +105,7 @@ class Sent:
         convert: bool = False,
         limits: ScannerLimits | None = None,
         keep_extension: bool = False,
+        log: list[str] | None = None,
     ) -> None:
         """Send a message.
 
@@ -110,14 +115,19 @@ class Sent:
             convert: whether the server takes 7bit only.
             limits: of the scanner.
             keep_extension: whether generic maps propagate extensions.
+            log: gets the lines of the log, even if the message fails.
         """
         answers = answers or {}
         events: list[Event] = []
         parameters: dict[Asked, str] = {asked: asked.value for asked in answers if asked is not Asked.REWRITE}
         settings = ContentSettings(parameters, limits or ScannerLimits(), GenericRules(keep_extension=keep_extension))
         pipeline = Pipeline(settings, "4Abc12", events.append, convert=convert)
-        encoder = DataEncoder()
+        encoder = DataEncoder(998, lambda: events.append(LongLineBroken("4Abc12", 998)))
         given = chunks(lines(content)) if isinstance(content, bytes) else content
-        made, _ = drive(pipeline.run(given), {Asked.REWRITE: complete, **answers})
-        self.wire = b"".join([encoder.feed(chunk) for chunk in made]) + encoder.finish()
+        try:
+            made, _ = drive(pipeline.run(given), {Asked.REWRITE: complete, **answers}, encoder.feed)
+            self.wire = b"".join(made) + encoder.finish()
+        finally:
+            if log is not None:
+                log += [line_of(event, LogStyle())[1] for event in events]
         self.log = [line_of(event, LogStyle())[1] for event in events]

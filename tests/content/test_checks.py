@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.content.driving import Answer, result, table
+from tests.content.driving import Answer, drive, result, table
 from twisted_mta.content.checks import Checker, Verdict
+from twisted_mta.content.held_events import HeldEvents
 from twisted_mta.content.lookups import Asked
 from twisted_mta.interfaces import TableError
 from twisted_mta.model.events import Event
@@ -20,11 +21,13 @@ class CheckTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Begin a message."""
         self.events: list[Event] = []
-        self.checker = Checker(PARAMETERS, "4Abc12", self.events.append)
+        self.held = HeldEvents(self.events.append)
+        self.checker = Checker(PARAMETERS, "4Abc12", self.held)
 
     @property
     def log(self) -> list[str]:
         """The lines of the log."""
+        self.held.tell()
         lines = [line_of(event, LogStyle()) for event in self.events]
         return [f"{severity.value}: {text}" if severity.value else text for severity, text in lines]
 
@@ -34,7 +37,8 @@ class CheckTestCase(SynchronousTestCase):
 
     def body(self, data: bytes, answer: Answer) -> bytes:
         """What becomes of lines."""
-        return result(self.checker.body(data), {Asked.BODY_CHECKS: answer})
+        given, _ = drive(self.checker.body(data), {Asked.BODY_CHECKS: answer})
+        return given[0] if len(given) == 1 else b"".join(given)
 
 
 class ActionTests(CheckTestCase):
@@ -175,5 +179,5 @@ class FailureTests(CheckTestCase):
     def test_body(self) -> None:
         """The same for a line, in LMTP as well."""
         core = self.checker.body(b"a\nb\n")
-        self.assertRaises(TableError, result, core, {Asked.BODY_CHECKS: table({"b": None})})
+        self.assertRaises(TableError, drive, core, {Asked.BODY_CHECKS: table({"b": None})})
         self.assertEqual(self.log, ["warning: 4Abc12: smtp body checks lookup error"])

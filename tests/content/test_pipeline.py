@@ -90,6 +90,30 @@ class CheckTests(SynchronousTestCase):
         sent = Sent(b"\nx\n", {Asked.BODY_CHECKS: lambda key: "REPLACE ." + "y" * 1000})
         self.assertEqual(sent.wire, b"\r\n.." + b"y" * 997 + b"\r\n yyy\r\n")
 
+    def test_log_in_order(self) -> None:
+        """A long line is told of where it stands among what else there is to be said, as all is done line by line."""
+        answers: dict[Asked, Answer] = {
+            Asked.HEADER_CHECKS: table({"B: 2": "REPLACE C: 3", "D: 4": None}),
+            Asked.BODY_CHECKS: table({"warn": "WARN", "i": "IGNORE", "fail": None}),
+        }
+        long = b"x" * 999 + b"\n"
+        broken, warned = "4Abc12: breaking line > 998 bytes with <CR><LF>SPACE", "4Abc12: warning: body warn"
+        replaced = "4Abc12: replace: header B: 2: C: 3"
+        for content, expected in (
+            ([b"A: " + long + b"B: 2\n\n"], [broken, replaced]),
+            ([b"B: 2\nA: " + long + b"\n"], [replaced, broken]),
+            ([b"\nwarn\n" + long + b"i\nwarn\n"], [warned, broken, warned]),
+            ([b"A: " + long + b"\nwarn\n"], [broken, warned]),
+            ([b"A: b\n\n" + long + b"i\nfail\n"], [broken, "4Abc12: smtp body checks lookup error"]),
+            ([b"A: " + long + b"D: 4\n"], [broken, "4Abc12: smtp header checks lookup error"]),
+        ):
+            log: list[str] = []
+            try:
+                Sent(content, answers, log=log)
+            except TableError:
+                self.assertIn("lookup error", expected[-1])
+            self.assertEqual(log, expected)
+
     def test_line_whose_end_is_deleted(self) -> None:
         """The content ends with a line end all the same: the dot must not stand within a line."""
         actions = {"b": "IGNORE"}

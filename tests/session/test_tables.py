@@ -358,10 +358,11 @@ class PeerTablesTests(ShellTestCase):
         self.assertEqual(self.client(), "EHLO client.example\r\n")
 
     def test_no_workarounds_for_an_address(self) -> None:
-        """Words without meaning turn all of them off."""
+        """Words without meaning turn all of them off; the log says that what is left of them is enabled."""
         welcome = self.greeting(self.PIX, smtp_pix_workaround_maps="inline:{ 192.0.2.1=none }")
         self.assertEqual(welcome.pix, PixWorkarounds())
-        self.assertEqual(self.events, [events.EhloKeywordsDiscarded("DSN")])
+        told = events.PixWorkaroundsEnabled("4Abc12", "", "mx.example[192.0.2.1]:25")
+        self.assertEqual(self.events, [told, events.EhloKeywordsDiscarded("DSN")])
 
     def test_pix_table_fails(self) -> None:
         """Then the parameter counts."""

@@ -7,9 +7,11 @@ Sources: header_checks(5); postconf(5) smtp_header_checks, smtp_mime_header_chec
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from twisted_mta.content.held_events import HeldEvents
 from twisted_mta.content.lookups import Asked, Core, Lookup
 from twisted_mta.content.scanner import HEADER_NAME
 from twisted_mta.interfaces import TableError
@@ -19,7 +21,6 @@ from twisted_mta.model.events import (
     CheckMatched,
     CheckTextMissing,
     CheckTextNoHeader,
-    Emit,
 )
 from twisted_mta.model.text import to_text, to_wire
 
@@ -49,17 +50,17 @@ _DELETE = Verdict(replacement=b"")
 class Checker:
     """Applies the check tables to one message."""
 
-    def __init__(self, parameters: Mapping[Asked, str], queue_id: str, emit: Emit) -> None:
+    def __init__(self, parameters: Mapping[Asked, str], queue_id: str, held: HeldEvents) -> None:
         """Prepare.
 
         Args:
             parameters: the name of the parameter of each list that has tables.
             queue_id: for the log.
-            emit: takes what is to be logged.
+            held: takes what is to be logged.
         """
         self._parameters = parameters
         self._queue_id = queue_id
-        self._emit = emit
+        self._held = held
 
     def checks(self, asked: Asked) -> bool:
         """Whether there are tables to ask."""
@@ -82,33 +83,46 @@ class Checker:
         try:
             found: str | None = yield Lookup(asked, key)
         except TableError:
-            self._emit(CheckFailed(self._queue_id, "header"))
+            self._held.hold(CheckFailed(self._queue_id, "header"))
             raise
         return None if found is None else self._verdict(asked, "header", key, found)
 
-    def body(self, data: bytes) -> Core[bytes]:
+    def body(self, data: bytes) -> Generator[bytes | Lookup, Any, None]:
         """Ask about each line of a chunk that is not empty, and do what the tables want.
+
+        Yields:
+            What becomes of the lines; those before one of which there is something to tell are given away first.
 
         Raises:
             TableError: a table failed.
         """
-        changes: dict[int, Verdict] = {}
+        lines = _Lines(data)
         texts = to_text(data).split("\n")
         has_nul = b"\0" in data
-        try:
-            for index, text in enumerate(texts):
-                if not text:
-                    continue
-                key = text.partition("\0")[0] if has_nul else text
+        for index, text in enumerate(texts):
+            if not text:
+                continue
+            key = text.partition("\0")[0] if has_nul else text
+            failure = verdict = None
+            try:
                 found = yield Lookup(Asked.BODY_CHECKS, key)
-                if found is not None:
-                    verdict = self._verdict(Asked.BODY_CHECKS, "body", key, found)
-                    if verdict is not None:
-                        changes[index] = verdict
-        except TableError:
-            self._emit(CheckFailed(self._queue_id, "body"))
-            raise
-        return _changed(data, changes) if changes else data
+            except TableError as error:
+                failure = error
+                self._held.hold(CheckFailed(self._queue_id, "body"))
+            else:
+                if found is None:
+                    continue
+                verdict = self._verdict(Asked.BODY_CHECKS, "body", key, found)
+            if self._held:
+                if before := lines.before(index):
+                    yield before
+                self._held.tell()
+            if failure is not None:
+                raise failure
+            if verdict is not None:
+                lines.changes[index] = verdict
+        if rest := lines.rest():
+            yield rest
 
     def _verdict(self, asked: Asked, where: str, line: str, result: str) -> Verdict | None:
         """Read what a table says; emits what is to be logged about it."""
@@ -119,12 +133,12 @@ class Checker:
         if word == "ignore":
             return _DELETE
         if word not in ("warn", "info", "strip", "replace", "prepend"):
-            self._emit(CheckActionUnsupported(self._parameters[asked], result))
+            self._held.hold(CheckActionUnsupported(self._parameters[asked], result))
             return None
         if word in ("replace", "prepend") and not self._is_usable(asked, where, word.upper(), text):
             return None
         shown = to_text(to_wire(line)[:_SHOWN_OCTETS])
-        self._emit(CheckMatched(self._queue_id, _LOGGED_AS.get(word, word), where, shown, text and f": {text}"))
+        self._held.hold(CheckMatched(self._queue_id, _LOGGED_AS.get(word, word), where, shown, text and f": {text}"))
         if word == "strip":
             return _DELETE
         if word == "replace":
@@ -134,9 +148,9 @@ class Checker:
     def _is_usable(self, asked: Asked, where: str, action: str, text: str) -> bool:
         parameter = self._parameters[asked]
         if not text:
-            self._emit(CheckTextMissing(parameter, action))
+            self._held.hold(CheckTextMissing(parameter, action))
         elif where == "header" and not HEADER_NAME.match(to_wire(text)):
-            self._emit(CheckTextNoHeader(parameter, action, text))
+            self._held.hold(CheckTextNoHeader(parameter, action, text))
         else:
             return True
         return False
@@ -148,16 +162,45 @@ def _lines(text: str, where: str) -> bytes:
     return to_wire(text if where == "header" else text.replace("\n", " ")) + b"\n"
 
 
-def _changed(data: bytes, changes: dict[int, Verdict]) -> bytes:
-    lines = data.split(b"\n")
-    unfinished = len(lines) - 1
-    pieces: list[bytes] = []
-    for index, line in enumerate(lines):
-        verdict = changes.get(index, _KEEP)
-        end = b"" if index == unfinished else b"\n"
-        pieces.append(verdict.before)
-        if verdict.replacement is None:
-            pieces.append(line + end)
-        elif verdict.replacement:
-            pieces.append(verdict.replacement[:-1] + end)
-    return b"".join(pieces)
+class _Lines:
+    """The lines of a chunk, which are given away from the first one on.
+
+    Attributes:
+        changes: what is to be done with lines that have not been given away.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.changes: dict[int, Verdict] = {}
+        self._data = data
+        self._lines: list[bytes] = []  # unless that is not needed
+        self._given = 0
+
+    def before(self, index: int) -> bytes:
+        """The lines before one, without those that have been given away."""
+        if index == self._given:
+            return b""
+        given = self._changed(index)
+        self._given = index
+        self.changes.clear()
+        return given
+
+    def rest(self) -> bytes:
+        """All that have not been given away."""
+        if not self._given and not self.changes:
+            return self._data
+        return self._changed(None)
+
+    def _changed(self, end: int | None) -> bytes:
+        if not self._lines:
+            self._lines = self._data.split(b"\n")
+        unfinished = len(self._lines) - 1
+        pieces: list[bytes] = []
+        for index, line in enumerate(self._lines[self._given : end], self._given):
+            verdict = self.changes.get(index, _KEEP)
+            line_end = b"" if index == unfinished else b"\n"
+            pieces.append(verdict.before)
+            if verdict.replacement is None:
+                pieces.append(line + line_end)
+            elif verdict.replacement:
+                pieces.append(verdict.replacement[:-1] + line_end)
+        return b"".join(pieces)

@@ -10,7 +10,7 @@ Flow: session/body.py feeds the chunks of an IMessageContent and gives away what
 Sources: RFC 5321 sections 4.5.2 and 4.5.3.1.6; postconf(5) smtp_line_length_limit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from twisted_mta.compiled import or_compiled
 
@@ -22,11 +22,12 @@ class DataEncoder:
         broke_line: whether a line had to be broken so far.
     """
 
-    def __init__(self, line_limit: int = 998) -> None:
+    def __init__(self, line_limit: int = 998, broke_line: Callable[[], None] | None = None) -> None:
         """Start at the beginning of a line.
 
         Args:
             line_limit: octets of a line without its end; 0 or less: no limit.
+            broke_line: called when a line has to be broken for the first time.
         """
         # With room for one octet only, a broken line would never make headway.
         self._limit = max(line_limit, 2) if line_limit > 0 else 0
@@ -34,6 +35,7 @@ class DataEncoder:
             0  # octets in the current line; the space in front of a rest counts, a dot in front of a dot does not
         )
         self.broke_line = False
+        self._broke_line = broke_line
 
     def feed(self, chunk: bytes) -> bytes:
         """Encode a chunk of whole records (see IMessageContent.chunks)."""
@@ -77,7 +79,10 @@ class DataEncoder:
         while len(data) > room or (len(data) == room and not ends_line):
             yield data[:room]
             yield b"\r\n "
-            self.broke_line = True
+            if not self.broke_line:
+                self.broke_line = True
+                if self._broke_line is not None:
+                    self._broke_line()
             data = data[room:]
             self._used = 1
             room = self._limit - 1

@@ -13,10 +13,13 @@ from typing import Any
 
 from twisted_mta.content.checks import Checker
 from twisted_mta.content.convert import QuotedPrintable
+from twisted_mta.content.failures import ContentFailedError
 from twisted_mta.content.generic import ADDRESS_HEADERS, GenericMapper
+from twisted_mta.content.held_events import HeldEvents
 from twisted_mta.content.lookups import Asked, Core, Lookup
 from twisted_mta.content.scanner import HEADER_NAME, Block, Body, Header, Part, Scanner
 from twisted_mta.content.settings import ContentSettings
+from twisted_mta.interfaces import TableError
 from twisted_mta.model.events import Emit
 
 _MIME_HEADERS = frozenset(
@@ -43,8 +46,9 @@ class Pipeline:
         """
         self._scanner = Scanner(settings.limits, mime=convert or settings.has_checks, convert=convert)
         self._encoder = QuotedPrintable()
-        self._checker = Checker(settings.parameters, queue_id, emit)
-        self._mapper = GenericMapper(settings.generic, queue_id, emit) if settings.maps_addresses else None
+        self._held = HeldEvents(emit)
+        self._checker = Checker(settings.parameters, queue_id, self._held)
+        self._mapper = GenericMapper(settings.generic, queue_id, self._held.hold) if settings.maps_addresses else None
         self._checks_body = Asked.BODY_CHECKS in settings.parameters
 
     def run(self, chunks: Iterable[bytes]) -> Generator[bytes | Lookup, Any, None]:
@@ -61,24 +65,38 @@ class Pipeline:
             TableError: a check table failed.
         """
         for chunk in chunks:
-            treated = yield from self._treat(self._scanner.feed(chunk))
-            if treated:
-                yield treated
-        treated = yield from self._treat(self._scanner.finish())
-        if treated:
-            yield treated
+            yield from self._treat(self._scanner.feed(chunk))
+        yield from self._treat(self._scanner.finish())
 
-    def _treat(self, parts: Iterable[Part]) -> Core[bytes]:
+    def _treat(self, parts: Iterable[Part]) -> Generator[bytes | Lookup, Any, None]:
         pieces: list[bytes] = []
         for part in parts:
+            failure = None
             if isinstance(part, Body):
                 data = self._encoder.feed(part.data) if part.convert else part.data
                 if data and self._checks_body:
-                    data = yield from self._checker.body(data)
-                pieces.append(data)
-            else:
-                pieces.append((yield from self._header(part)))
-        return b"".join(pieces)
+                    if pieces:
+                        yield b"".join(pieces)
+                        pieces.clear()
+                    yield from self._checker.body(data)
+                elif data:
+                    pieces.append(data)
+                continue
+            try:
+                text = yield from self._header(part)
+            except (TableError, ContentFailedError) as error:
+                text, failure = b"", error
+            if self._held:
+                if pieces:
+                    yield b"".join(pieces)
+                    pieces.clear()
+                self._held.tell()
+            if failure is not None:
+                raise failure
+            if text:
+                pieces.append(text)
+        if pieces:
+            yield b"".join(pieces)
 
     def _header(self, header: Header) -> Core[bytes]:
         """A header as lines, with those put in front of it."""

@@ -6,7 +6,7 @@ Flow: session/performing.py makes one for SendContent; session/sending.py asks f
 Sources: RFC 5321 sections 4.5.2 and 4.5.3.1.6.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,15 +28,18 @@ class Body:
         is_over: whether the last piece has been given.
     """
 
-    def __init__(self, chunks: Iterator[bytes | Deferred[Any]], line_limit: int) -> None:
+    def __init__(
+        self, chunks: Iterator[bytes | Deferred[Any]], line_limit: int, broke_line: Callable[[], None] | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             chunks: as those of IMessageContent; a Deferred among them must fire before the next one is there.
             line_limit: octets of a line (smtp_line_length_limit).
+            broke_line: called when a line has to be broken for the first time.
         """
         self.is_over = False
-        self._encoder = DataEncoder(line_limit)
+        self._encoder = DataEncoder(line_limit, broke_line)
         if isinstance(chunks, Lines):
             # Nobody has looked at it, or changed it: it can have the line ends of the wire from the start.
             self._chunks: Iterator[bytes | Deferred[Any]] = chunks.with_crlf()
@@ -46,11 +49,6 @@ class Body:
             self._feed = self._encoder.feed
         self._pieces: list[bytes] = []
         self._octets = 0
-
-    @property
-    def broke_line(self) -> bool:
-        """Whether a line had to be broken."""
-        return self._encoder.broke_line
 
     def next_piece(self) -> bytes | Deferred[Any]:
         """The next piece of the content, without the dot that ends it.

@@ -273,7 +273,7 @@ class Performance:
         line, content = self._line, self._content
         assert content is not None
         chunks = line.content_rules.treat(content.chunks(), self._queue_id, line.emit, convert=action.convert)
-        body = Body(chunks, line.line_limit)
+        body = Body(chunks, line.line_limit, self._broke_line)
         sending = self._sending = Sending(body, line.wire, self._alarm, self._time_is_up, self._all_sent)
         return sending.begin()
 
@@ -285,14 +285,14 @@ class Performance:
         """All but the last piece of the content has left; what is wrong with it."""
         sending = self._sending
         assert sending is not None
-        broke_line = sending.broke_line
         self._stop_sending()
         if sending.last_piece is not None:
             # It leaves together with the dot and QUIT.
             self._output.append(sending.last_piece)
-        if broke_line:
-            self._sink(LineBroken(self._line.line_limit))
         return sending.error
+
+    def _broke_line(self) -> None:
+        self._sink(LineBroken(self._line.line_limit))
 
     def _stop_sending(self) -> None:
         sending, self._sending = self._sending, None

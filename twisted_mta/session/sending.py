@@ -53,11 +53,6 @@ class Sending:
         self._done = done
         self._waits: Deferred[Any] | None = None
 
-    @property
-    def broke_line(self) -> bool:
-        """Whether a line had to be broken so far."""
-        return self._body is not None and self._body.broke_line
-
     def begin(self) -> bool:
         """Write the first piece; True if that was all, but for the last piece."""
         if self._write():
