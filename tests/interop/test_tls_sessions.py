@@ -69,7 +69,7 @@ class SessionCase(TlsCase):
         return session.handshake.reused
 
     def tlsmgr(self, *parts: str) -> list[str]:
-        """The lines in the log that come from tlsmgr(8)."""
+        """Lines in the log that come from it."""
         return self.postfix.log("tlsmgr[", *parts)
 
 
@@ -180,16 +180,21 @@ class TlsmgrTests(SessionCase):
                     found.append(int(entry.name))
         return found
 
+    def kill(self) -> None:
+        """End it without any warning."""
+        (pid,) = self.pids()
+        os.kill(pid, signal.SIGKILL)
+
     async def test_killed(self) -> None:
         """It is killed, and comes back without its sessions: ours go on from memory, and are there for the next process."""
         await self.begin_with_server()
         await self.resumed()
-        os.kill(*self.pids(), signal.SIGKILL)
+        self.kill()
         self.assertTrue(await self.resumed())
         await self.again()
         self.assertTrue(await self.resumed())
         await self.service.stop()
-        os.kill(*self.pids(), signal.SIGKILL)
+        self.kill()
         await self.service.start()
         self.assertFalse(await self.resumed())
         self.assertTrue(await self.resumed())
