@@ -21,8 +21,9 @@ from twisted_mta.config.settings import Settings
 from twisted_mta.config.values import read_boolean
 from twisted_mta.delivery.cache import PoolLimits, SessionPool
 from twisted_mta.delivery.cache_keys import KeyRules
-from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
+from twisted_mta.delivery.deliver import DeliveryAgent
 from twisted_mta.delivery.dial import Dialer, DialSettings
+from twisted_mta.delivery.errand import AgentParts
 from twisted_mta.delivery.factory import Adopt, SessionParts, adopt
 from twisted_mta.delivery.hand_over import OtherTransport
 from twisted_mta.delivery.outgoing import OutgoingRules

@@ -21,8 +21,9 @@ from tests.routing.fakes import FakeDNS, FakeNative, Zone
 from twisted_mta.content.in_memory import BytesContent
 from twisted_mta.delivery.cache import PoolLimits, SessionPool
 from twisted_mta.delivery.cache_keys import KeyRules
-from twisted_mta.delivery.deliver import AgentParts, DeliveryAgent
+from twisted_mta.delivery.deliver import DeliveryAgent
 from twisted_mta.delivery.dial import DialSettings
+from twisted_mta.delivery.errand import AgentParts
 from twisted_mta.delivery.factory import SessionParts
 from twisted_mta.delivery.hand_over import OtherTransport
 from twisted_mta.delivery.outgoing import OutgoingRules

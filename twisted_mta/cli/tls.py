@@ -24,8 +24,8 @@ from twisted_mta.cli.tls_report import Dialog, Finding, as_json, as_text, pem, s
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.main_cf import parse_override
 from twisted_mta.config.settings import Settings, load_settings
-from twisted_mta.delivery.deliver import AgentParts
 from twisted_mta.delivery.dial import DialError
+from twisted_mta.delivery.errand import AgentParts
 from twisted_mta.delivery.factory import DestinationFactory
 from twisted_mta.interfaces import TableError
 from twisted_mta.model.events import Event

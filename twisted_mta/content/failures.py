@@ -1,6 +1,6 @@
 """What ends the sending of a message from within.
 
-Flow: raised by the room's cores; session/ lets it end the dialog, delivery/deliver.py decides what becomes of the mail.
+Flow: raised by the room's cores; session/ lets it end the dialog, delivery/ decides what becomes of the mail.
 Sources: RFC 3463.
 """
 

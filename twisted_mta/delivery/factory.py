@@ -1,6 +1,6 @@
 """Sessions with one destination: the ClientFactory that dials its candidates, one at a time.
 
-Flow: delivery/deliver.py asks for a session with a candidate; delivery/dial.py makes the connection.
+Flow: delivery/site.py asks for a session with a candidate; delivery/dial.py makes the connection.
 Sources: RFC 5321 section 5.1; postconf(5) smtp_bind_address_enforce; twisted.internet.protocol.ClientFactory.
 """
 

@@ -2,7 +2,7 @@
 
 What the log and reports say, and ORCPT, is about the addresses as they came.
 
-Flow: delivery/deliver.py prepares each request, and offers what comes out to servers.
+Flow: delivery/deliver.py prepares each request; delivery/offering.py offers what comes out to servers.
 Sources: smtp(8), "flags" and smtp_generic_maps; generic(5); RFC 3463 (X.3.5, X.4.6); a running smtp(8).
 """
 

@@ -3,7 +3,8 @@
 A recipient is open until its fate is reported. Within a session it may be marked as kept: what happens further in that session no
 longer concerns it, and the next host gets it. A session leaves every open recipient either reported or kept.
 
-Flow: delivery/deliver.py tells what happened; results go to the request's IStatusReporter, which records them in order.
+Flow: delivery/offering.py, delivery/site.py and delivery/deliver.py tell what happened; results go to the request's
+IStatusReporter, which records them in order.
 Sources: smtp(8); RFC 3461 section 5.2 (who reports success); qmgr(8) for the hop status.
 """
 
@@ -128,6 +129,21 @@ class RecipientLedger:
 
     def _unmarked(self) -> list[int]:
         return [index for index in range(len(self._session)) if index not in self._reported and index not in self._kept]
+
+    def give_up(self, why: DsnStatus, scope: Scope, relay: str = NO_RELAY) -> None:
+        """Nobody else will be asked.
+
+        Args:
+            why: the status of the mail of all recipients that are open.
+            scope: whom that concerns.
+            relay: what the log names in the place of a server.
+        """
+        self.end_session()
+        self.begin_session(relay)
+        self.last_host = True
+        if self._open:
+            self.fail(why, scope)
+            self.end_session()
 
     # ---- findings of a transaction ----
 

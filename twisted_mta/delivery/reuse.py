@@ -5,7 +5,8 @@ decided for the first destination of a request, and holds for its fallback relay
 saved under the name of its destination, whatever host it led to, so that the next message need not try dead ones first; all are
 saved under the address of their server.
 
-Flow: delivery/deliver.py asks before it connects, and leaves what it has opened; an IConnectionCache keeps it meanwhile.
+Flow: delivery/kept_sessions.py asks before anybody connects, delivery/offering.py leaves what was opened; an IConnectionCache
+keeps it meanwhile.
 Sources: postconf(5) smtp_connection_cache_destinations, smtp_connection_cache_on_demand, smtp_connection_reuse_time_limit,
 smtp_connection_reuse_count_limit; CONNECTION_CACHE_README; qmgr(8).
 """
@@ -75,9 +76,10 @@ class Reuse:
     Attributes:
         loads: whether sessions that others have left may be used.
         stores: whether sessions are left for others.
+        asleep: candidates whose kept session was tried in their turn.
     """
 
-    __slots__ = ("_decided", "_named", "_nexthop", "_request", "_rules", "_used", "_utf8", "loads", "stores")
+    __slots__ = ("_decided", "_named", "_nexthop", "_request", "_rules", "_used", "_utf8", "asleep", "loads", "stores")
 
     def __init__(self, rules: ReuseRules, request: DeliveryRequest) -> None:
         self._rules = rules
@@ -89,6 +91,7 @@ class Reuse:
         self._used: set[str] = set()  # addresses whose kept sessions have had the message
         self.loads = False
         self.stores = False
+        self.asleep: set[Candidate] = set()
 
     @property
     def tells_tls(self) -> bool:
@@ -122,12 +125,17 @@ class Reuse:
         return await self.lend(self._destination(Level.NONE))
 
     async def endpoint(self, place: Place, policy: TlsPolicy) -> EndpointKey | None:
-        """The name of a session with a server, such as would be opened now; None: nobody knows who is to be logged in.
+        """The name of a session with a server, such as would be opened now.
 
         Args:
             place: the server.
             policy: what is demanded of TLS.
+
+        Returns:
+            None: nobody knows who is to be logged in, or nobody asks for it.
         """
+        if not (self.loads or self.stores):
+            return None
         rules, sender, candidate = self._rules, self._request.sender, place.candidate
         login = None
         if rules.logins is not None:

@@ -2,7 +2,7 @@
 
 Most configurations want neither; then there are no Witnesses, and a delivery does not even ask.
 
-Flow: delivery/deliver.py asks for an Ear before each session, and says when it is over.
+Flow: delivery/site.py and kept_sessions.py ask for an Ear before each session, delivery/offering.py says when it is over.
 Sources: postconf(5) notify_classes, debug_peer_list, debug_peer_level; smtp(8).
 """
 

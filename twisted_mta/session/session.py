@@ -1,6 +1,6 @@
 """One session with one server: greeting, TLS, login, transactions, farewell.
 
-Flow: delivery/factory.py opens it, delivery/deliver.py uses it.
+Flow: delivery/factory.py opens it, delivery/offering.py uses it.
 Sources: RFC 5321 section 3; RFC 3207 section 4; RFC 4954 section 3; smtp(8).
 """
 
