@@ -113,7 +113,7 @@ NO_EFFECT: Mapping[str, str] = {
     "fork_attempts": _PROCESSES,
     "fork_delay": _PROCESSES,
     "header_address_token_limit": "for cleanup(8); a running smtp(8) writes longer headers whole, and so do we",
-    "import_environment": "for master(8), which does not start this service",
+    "import_environment": "for master(8), which does not start this service; tables of type environ read it themselves",
     "in_flow_delay": _ON_INPUT,
     "lmdb_map_size": "memory of a library, which grows as needed",
     "lmtp_cache_connection": "of no effect in Postfix since 2.3",
@@ -164,3 +164,29 @@ TESTS: Mapping[str, str] = {
     **logins.TESTS,
 }
 """The test of each of the others."""
+
+_IN_BOTH = {
+    case: f"{module}.Lmtp{name}"
+    for case in (
+        _CONTENT,
+        _DIALOG,
+        f"{_SCENARIOS}_timeouts.EffectTests",
+        f"{_SCENARIOS}_reuse.EffectTests",
+        _ROUTES,
+        _DELIVERIES,
+        logins.CASE,
+    )
+    for module, _, name in [case.rpartition(".")]
+}
+"""The same tests once more, by LMTP."""
+
+IN_SMTP_ALONE = {"smtp_sender_dependent_authentication": "lmtp(8) knows nothing of senders"}
+"""What is read by LMTP, and does nothing there, which the test by LMTP says; and why."""
+
+TESTS_BY_LMTP: Mapping[str, str] = {
+    name: f"{_IN_BOTH[case]}.{method}"
+    for name, test in TESTS.items()
+    for case, _, method in [test.rpartition(".")]
+    if case in _IN_BOTH and name not in IN_SMTP_ALONE
+}
+"""The tests by LMTP."""

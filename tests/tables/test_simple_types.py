@@ -86,6 +86,21 @@ class SimpleTests(TablesCase):
         self.assertEqual(self.opened.find("environ:x", "TABLES_TEST", EXACT), "value of TABLES_TEST")
         self.assertEqual(self.opened.find("environ:x", "none\0"), None)
 
+    def test_environ_settled(self) -> None:
+        """What import_environment sets counts for more than the environment of the process."""
+        name = "tables_test"
+        self.addCleanup(os.environ.pop, name)
+        os.environ[name] = "outside"
+        for settled, found in (
+            ("TZ tables_test=one, { other = two words }", ("one", "two words")),
+            ("tables_test", ("outside", None)),
+            ("", ("outside", None)),
+        ):
+            opened = OpenTables(self.opened.directory, parameters={"import_environment": settled})
+            self.assertEqual(tuple(opened.find("environ:x", key) for key in (name, "Other")), found)
+        opened = OpenTables(self.opened.directory, parameters={"import_environment": "{ a = b"})
+        self.assertEqual(opened.problem("environ:x"), "import_environment: missing '}' in \"{ a = b\"")
+
     def test_unix(self) -> None:
         """Lines of passwd(5) and group(5)."""
         root, group = pwd.getpwuid(0), grp.getgrgid(0)
