@@ -130,8 +130,8 @@ class ScriptedServer:
                 raise ConnectionBrokenError(breakage, phase)
             early = line.startswith("(early) ")
             taken = self._assembler.add(line.removeprefix("(early) "))
-            if isinstance(taken, Reply):
-                return replace(taken, early=early)
+            if taken and isinstance(reply := taken[-1], Reply):
+                return replace(reply, early=early)
 
     @property
     def has_said_more(self) -> bool:

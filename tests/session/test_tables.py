@@ -19,8 +19,10 @@ from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model import events
 from twisted_mta.model.events import Event
 from twisted_mta.session.filtering import UNREAD_OCTETS_LIMIT
+from twisted_mta.session.overhearing import Ear
 from twisted_mta.session.session import Session
 from twisted_mta.session.tables import SessionTables
+from twisted_mta.session.transcript import Transcript
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass, PeerTable
 from twisted_mta.smtp.capabilities import Feature
 from twisted_mta.smtp.greeting import Occasion, Rebuff, greet
@@ -280,9 +282,12 @@ class FilterFailureTests(FilterTestCase):
         return error
 
     def test_in_the_greeting(self) -> None:
-        """Before any mail, QUIT is still said; the postmaster may hear of it."""
+        """Before any mail, QUIT is still said; the postmaster may hear of it, and of what the server said."""
         session = self.broken_filter(TableError("at:once", "broken"))
+        transcript = Transcript()
+        self.protocol.incoming.ear = Ear([transcript], 2048)
         error = self.greeted(session)
+        self.assertEqual(list(transcript.lines()), [" In:  550 why", " Out: QUIT"])
         self.assertEqual(error.why(PEER).status, "4.3.0")
         self.assertEqual(self.client(), "QUIT\r\n")
         self.assertEqual(session.troubles, ErrorClass.DATA)

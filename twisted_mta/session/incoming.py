@@ -179,21 +179,18 @@ class Incoming:
             self._emit(events.ReplyReplaced(self.peer.relay, self._told(line), self._told(instead)))
         if self.ear is not None:
             self.ear.came(self._told(line), None if instead is None else self._told(instead))
-        taken = self._assembler.add(line if instead is None else instead)
-        if not taken:
-            return False
-        if isinstance(taken, Reply):
-            self._take_reply(taken, early=early)
-            return True
-        if isinstance(taken, EndlessLine):
-            self._end_of_patience()
-            return True
-        for trouble in taken:
-            if isinstance(trouble, GarbageLine):
-                self._take_garbage(trouble.line)
-            elif isinstance(trouble, OverlongReply):
+        for taken in self._assembler.add(line if instead is None else instead):
+            if isinstance(taken, Reply):
+                self._take_reply(taken, early=early)
+                return True
+            if isinstance(taken, EndlessLine):
+                self._end_of_patience()
+                return True
+            if isinstance(taken, GarbageLine):
+                self._take_garbage(taken.line)
+            elif isinstance(taken, OverlongReply):
                 limit = self._settings.line_length_limit
-                self._emit(events.MultilineReplyTooLong(self.peer.relay, limit, self._told(trouble.start)))
+                self._emit(events.MultilineReplyTooLong(self.peer.relay, limit, self._told(taken.start)))
         return False
 
     def _told(self, line: str) -> str:
@@ -204,6 +201,8 @@ class Incoming:
         """Nobody can tell what the server says: it is not listened to any more."""
         table, stop = self._filter, self._stop
         assert table is not None and stop is not None
+        if self.ear is not None:
+            self.ear.came(self._told(line))
         self._emit(events.ReplyFilterFailed(self.queue_id, table.name, self._told(line)))
         if not isinstance(error, TableError):
             # A defect of the table, which would be hidden otherwise.

@@ -243,18 +243,18 @@ class ReplyAssembler:
         """Whether no line of an unfinished reply waits."""
         return not self._lines and not self._seen
 
-    def add(self, line: str) -> Reply | EndlessLine | Sequence[Trouble]:
+    def add(self, line: str) -> Sequence[Trouble | Reply]:
         """Take a line.
 
         Returns:
-            The reply that it completes; EndlessLine if the reply is beyond all measure, and for whatever follows it; else the
-            trouble it makes, mostly none.
+            The trouble it makes, mostly none, and the reply that it completes; EndlessLine alone if the reply is beyond all
+            measure, and for whatever follows it.
         """
         trouble: Sequence[Trouble] = ()
         self._seen += len(line) + 2
         if self._is_over or self._seen > REPLY_OCTETS_LIMIT:
             self._is_over = True
-            return EndlessLine()
+            return (EndlessLine(),)
         if self._stored < self._limit:
             if line or self._lines:
                 self._lines.append(line)
@@ -267,10 +267,10 @@ class ReplyAssembler:
         if not _LAST.match(line):
             self._garbage += 1
             self._is_over = self._garbage > GARBAGE_LINES_LIMIT
-            return EndlessLine() if self._is_over else (*trouble, GarbageLine(line))
+            return (EndlessLine(),) if self._is_over else (*trouble, GarbageLine(line))
         reply = Reply(int(line[:3]), enhanced_status(line), "\n".join(self._lines), self._garbage > 0)
         self._reset()
-        return reply
+        return (*trouble, reply)
 
 
 def enhanced_status(line: str) -> str:
