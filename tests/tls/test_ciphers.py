@@ -36,5 +36,6 @@ class CipherTests(SynchronousTestCase):
 
     def test_security_level(self) -> None:
         """Where servers must prove who they are our level comes last, and so counts; otherwise that of the list does."""
-        self.assertEqual(with_security_level("X:@SECLEVEL=2", must_match=False), "@SECLEVEL=0:X:@SECLEVEL=2")
+        self.assertEqual(with_security_level("X:@SECLEVEL=2", must_match=False), "X:@SECLEVEL=2")
+        self.assertEqual(with_security_level("X", must_match=False), "X:@SECLEVEL=0")
         self.assertEqual(with_security_level("X:@SECLEVEL=2", must_match=True), "X:@SECLEVEL=2:@SECLEVEL=1")

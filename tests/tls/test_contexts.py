@@ -3,12 +3,14 @@
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.kit.pki import shared_pki
 from tests.kit.tls_server import TlsServer, shake_hands
 from twisted_mta.tls.contexts import Contexts, ShapeError
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.library import Connection
 
 LISTS = {"high": "HIGH", "medium": "aNULL:HIGH:MEDIUM", "odd": "nonsense", "leveled": "HIGH:@SECLEVEL=2"}
+DEFAULTS = {"plain": "DEFAULT", "leveled": "DEFAULT@SECLEVEL=2"}
 
 
 class ContextTests(SynchronousTestCase):
@@ -48,6 +50,15 @@ class ContextTests(SynchronousTestCase):
         shake_hands(client, TlsServer().accept())
         self.assertIsNone(client.get_peer_certificate())
         self.assertRaises(SSL.Error, shake_hands, Connection(above.context), TlsServer().accept())
+
+    def test_default_ciphers(self) -> None:
+        """The library's own list can be meant, with a security level or without."""
+        contexts = Contexts(DEFAULTS, "", 0, self.prepare)
+        for grade in DEFAULTS:
+            for level in (Level.MAY, Level.ENCRYPT, Level.VERIFY):
+                client = Connection(contexts.shape(level, "<=TLSv1.2", grade, "").context)
+                shake_hands(client, TlsServer(shared_pki()["valid"]).accept())
+                self.assertIsNotNone(client.get_peer_certificate())
 
     def test_options(self) -> None:
         """The options of all contexts, and those that turn versions off."""

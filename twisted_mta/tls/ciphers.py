@@ -62,4 +62,7 @@ def with_security_level(ciphers: str, *, must_match: bool) -> str:
     Encryption to whomever is better than none, so anything goes that the library can do, unless the list itself says a level. A
     server that must prove who it is must do so by keys and digests of at least 80 bits.
     """
-    return f"{ciphers}:@SECLEVEL=1" if must_match else f"@SECLEVEL=0:{ciphers}"
+    # Behind the list, as DEFAULT has a meaning only where it comes first.
+    if must_match:
+        return f"{ciphers}:@SECLEVEL=1"
+    return ciphers if "@SECLEVEL=" in ciphers else f"{ciphers}:@SECLEVEL=0"
