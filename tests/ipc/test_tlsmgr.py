@@ -176,6 +176,23 @@ class TlsmgrTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(each) for each in lookups], [None] * 20)
         self.assertEqual(len(self.bench.events), 1)
 
+    def test_one_at_a_time(self) -> None:
+        """After a failure one question shows whether it answers again; nobody else waits, and what is to be kept waits, too."""
+        self.bench.silence()
+        self.begin("first")
+        self.bench.clock.advance(LONGEST_WAIT_SECONDS)
+        self.bench.clock.advance(REST_SECONDS)
+        probe = self.begin("probe")
+        self.assertNoResult(probe)
+        self.assertIsNone(self.look("other"))
+        self.client.update("kept", b"x")
+        self.client.delete("gone")
+        self.assertEqual(self.bench.asked, ["lookup first", "lookup probe"])
+        self.bench.speak()
+        self.bench.server.connections[-1].say(encode((("status", -1), ("session", ""))))
+        self.assertIsNone(self.successResultOf(probe))
+        self.assertEqual(self.bench.asked[2:], ["update kept", "delete gone"])
+
     def test_next_outage(self) -> None:
         """Once it has answered, the next failure is told again."""
         for _ in range(2):
@@ -199,6 +216,19 @@ class TlsmgrTests(SynchronousTestCase):
         self.assertEqual((self.look("bad"), self.look("good")), (None, b"y"))
         self.client.update("more", b"z")
         self.assertEqual(self.bench.tlsmgr.caches["smtp"], {"good": b"y", "more": b"z"})
+
+    def test_failed_deletion(self) -> None:
+        """A deletion that fails is tried again."""
+        self.bench.tlsmgr.caches["smtp"] = {"bad": b"x"}
+        self.bench.silence()
+        self.client.delete("bad")
+        self.bench.clock.advance(LONGEST_WAIT_SECONDS)
+        self.assertIsNone(self.look("bad"))
+        self.bench.speak()
+        self.bench.clock.advance(REST_SECONDS)
+        self.assertIsNone(self.look("bad"))
+        self.assertIsNone(self.look("other"))
+        self.assertEqual(self.bench.tlsmgr.caches["smtp"], {})
 
     def test_kept_again_after_deletion(self) -> None:
         """A key that waits to be deleted can be kept again."""

@@ -314,6 +314,17 @@ class ConfigurationTests(SynchronousTestCase):
         seen.append(self.scope(smtp_tls_CApath=directory))
         self.assertEqual(len(set(seen)), len(seen))
 
+    def test_directories(self) -> None:
+        """There can be several of them, between colons."""
+        for name in ("one", "two"):
+            (self.folder / name).mkdir()
+        directories = f"{self.folder}/one:{self.folder}/two"
+        seen = [self.scope(smtp_tls_CApath=directories)]
+        for name in ("one", "two"):
+            self.write(f"{name}/01234567.0", shared_pki().root.certificate_pem)
+            seen.append(self.scope(smtp_tls_CApath=directories))
+        self.assertEqual(len(set(seen)), 3)
+
     def test_system(self) -> None:
         """The system's authorities count where they are trusted; here a file that the environment names."""
         file = self.write("system.pem", shared_pki().root.certificate_pem)

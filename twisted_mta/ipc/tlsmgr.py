@@ -1,7 +1,8 @@
 """The cache of TLS sessions that tlsmgr(8) keeps for all processes.
 
 It is only ever a help: a handshake waits for it for a moment at most, and goes on without it. After a failure it is left alone
-for a while; that is told once, until it has answered again. Where there is no such service, or it has no cache, nothing is told.
+for a while, and then asked one question at a time until it answers again, so that no more than one handshake waits in vain. A
+failure is told once. Where there is no such service, or it has no cache, nothing is told.
 
 Flow: tls/session_cache.py looks up what it has not in memory, and writes what it keeps there.
 Sources: tlsmgr(8); postconf(5) tlsmgr_service_name, smtp_tls_session_cache_database; a running tlsmgr(8).
@@ -71,6 +72,8 @@ class TlsManager:
         self._waiting: OrderedDict[str, bytes | None] = OrderedDict()  # None: to be deleted
         self._octets = 0
         self._is_sending = False
+        self._questions = 0  # under way
+        self._in_doubt = False
         self._is_told = False
         self._rests_since = 0.0
         self._rest_seconds = 0.0
@@ -87,6 +90,7 @@ class TlsManager:
         if key in self._waiting:
             return self._waiting[key]
         answer = await self._ask("lookup", key, (), _read_session)
+        self._send()
         return answer[1] if answer is not None and answer[0] == _FOUND else None
 
     def update(self, key: str, value: bytes) -> None:
@@ -111,6 +115,10 @@ class TlsManager:
         self._client.close()
 
     @property
+    def _may_ask(self) -> bool:
+        return not (self._rests or (self._in_doubt and self._questions))
+
+    @property
     def _rests(self) -> bool:
         # The clock may jump.
         return 0 <= self._clock.seconds() - self._rests_since < self._rest_seconds
@@ -129,41 +137,46 @@ class TlsManager:
 
     def _send(self) -> None:
         """Begin to send what waits, unless that is going on."""
-        if not (self._is_sending or self._rests):
+        if self._waiting and not self._is_sending and self._may_ask:
             self._is_sending = True
             Deferred.fromCoroutine(self._send_all()).addErrback(_unforeseen)
 
     async def _send_all(self) -> None:
         try:
-            while self._waiting and not self._rests:
+            while self._waiting and self._may_ask:
                 key = next(iter(self._waiting))
                 value = self._take(key)
-                if value is None:
-                    await self._ask("delete", key, (), _read_status)
-                else:
+                if value is not None:
+                    # It is not tried again: the service may have died of it.
                     await self._ask("update", key, (("session", encode_data(value)),), _read_status)
+                elif await self._ask("delete", key, (), _read_status) is None and key not in self._waiting:
+                    self._put(key, None)
         finally:
             self._is_sending = False
 
     async def _ask(
         self, request: str, key: str, more: tuple[tuple[str, Value], ...], read: Read[tuple[int, bytes]]
     ) -> tuple[int, bytes] | None:
-        """Ask, unless it rests; None: there is no answer."""
-        if self._rests:
+        """Ask, if that is sensible now; None: there is no answer."""
+        if not self._may_ask:
             return None
+        question = encode((("request", request), ("cache_type", self._cache), ("cache_id", key), *more))
+        self._questions += 1
         try:
-            question = encode((("request", request), ("cache_type", self._cache), ("cache_id", key), *more))
             answer = await self._client.ask(question, read)
         except ServiceError as error:
             self._failed(error)
             return None
-        self._is_told = False
+        finally:
+            self._questions -= 1
+        self._in_doubt = self._is_told = False
         if answer[0] == _FAILED:
             self._rest(REST_WITHOUT_CACHE_SECONDS)
             self._forget(deletions=True)
         return answer
 
     def _failed(self, error: ServiceError) -> None:
+        self._in_doubt = True
         if error.problem == _NOT_THERE:
             self._rest(REST_WITHOUT_CACHE_SECONDS)
             self._forget(deletions=True)

@@ -37,8 +37,8 @@ IMMATERIAL = frozenset(
 )
 """Parameters that change neither what is demanded of a server, nor how it is judged. All others count, also new ones."""
 
-MOST_FILES = 10_000
-MOST_OCTETS = 64 * 1024 * 1024
+MOST_FILES = 2000
+MOST_OCTETS = 16 * 1024 * 1024
 """More than that of authorities is not read to tell one configuration from another: sessions stay in the process then."""
 
 _BY_HASH = re.compile(r"[0-9a-f]{8}\.r?[0-9]+")
@@ -122,10 +122,10 @@ def _contents(named: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str | Non
 
 
 def _paths(named: Iterable[tuple[str, str]]) -> Iterator[Path]:
-    for file, directory in named:
+    for file, directories in named:
         if file:
             yield Path(file)
-        if directory:
+        for directory in directories.split(os.pathsep) if directories else ():
             yield Path(directory)
             by_hash = (entry for entry in _entries(directory) if _BY_HASH.fullmatch(entry.name))
             yield from sorted(itertools.islice(by_hash, MOST_FILES + 1))
