@@ -66,8 +66,8 @@ _OTHER_CASES = {
     """,
     f"{_SCENARIOS}_routing.SmtpDeliveryTests": "fallback_relay relayhost",
     _POSTFIX: """
-        address_verify_negative_cache best_mx_transport default_delivery_status_filter fast_flush_domains multi_instance_name
-        parent_domain_matches_subdomains queue_directory relay_domains smtp_delivery_status_filter
+        address_verify_negative_cache best_mx_transport default_delivery_status_filter fast_flush_domains import_environment
+        multi_instance_name parent_domain_matches_subdomains queue_directory relay_domains smtp_delivery_status_filter
         smtputf8_autodetect_classes soft_bounce
     """,
     _SERVICE: "config_directory delay_logging_resolution_limit info_log_address_format mail_version",
@@ -113,7 +113,6 @@ NO_EFFECT: Mapping[str, str] = {
     "fork_attempts": _PROCESSES,
     "fork_delay": _PROCESSES,
     "header_address_token_limit": "for cleanup(8); a running smtp(8) writes longer headers whole, and so do we",
-    "import_environment": "for master(8), which does not start this service; tables of type environ read it themselves",
     "in_flow_delay": _ON_INPUT,
     "lmdb_map_size": "memory of a library, which grows as needed",
     "lmtp_cache_connection": "of no effect in Postfix since 2.3",

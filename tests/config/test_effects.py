@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.config.effects import CASES, ELSEWHERE, NO_EFFECT, TESTS
+from tests.config.effects import CASES, ELSEWHERE, IN_SMTP_ALONE, NO_EFFECT, TESTS, TESTS_BY_LMTP
 from twisted_mta.config.evaluation import evaluate
 from twisted_mta.config.parameter import Kind
 from twisted_mta.config.settings import ROWS, ROWS_BY_NAME
@@ -44,7 +44,9 @@ class EffectsTests(SynchronousTestCase):
 
     def test_tests_exist(self) -> None:
         """Each test is there."""
-        self.assertEqual({name: test for name, test in TESTS.items() if not callable(named(test))}, {})
+        for tests in (TESTS, TESTS_BY_LMTP):
+            self.assertEqual({name: test for name, test in tests.items() if not callable(named(test))}, {})
+        self.assertEqual(set(IN_SMTP_ALONE) - set(TESTS), set())
 
     def test_names_mean_what_they_say(self) -> None:
         """A test that bears the name of a parameter is the test of that parameter."""

@@ -12,12 +12,14 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from twisted.trial import reporter, runner
 
-from tests.config.effects import TESTS
+from tests.config.effects import TESTS, TESTS_BY_LMTP
 from twisted_mta import generations  # noqa: F401 - so that no child has to read all this again
 from twisted_mta.config.evaluation import Evaluation
 from twisted_mta.config.main_cf import Entry
@@ -101,46 +103,56 @@ def _be_child(seconds: int, do: Callable[[TextIO], bool], output: int) -> NoRetu
 
 def _all_hear(tests: Sequence[str]) -> bool:
     """Whether all tests pass as they are; what fails is shown."""
-    with tempfile.TemporaryFile("w+") as output:
-        child = _in_child(_SECONDS_FOR_ALL, lambda stream: _run(tests, stream), output.fileno())
-        passed = os.waitpid(child, 0)[1] == 0
-        if not passed:
+    slices = [tests[first::_AT_A_TIME] for first in range(_AT_A_TIME) if tests[first:]]
+    with ExitStack() as files:
+        outputs = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in slices]
+        children = [
+            _in_child(_SECONDS_FOR_ALL, partial(_run, those), output.fileno())
+            for those, output in zip(slices, outputs, strict=True)
+        ]
+        failed = [output for child, output in zip(children, outputs, strict=True) if os.waitpid(child, 0)[1]]
+        for output in failed:
             output.seek(0)
             print(output.read())  # noqa: T201 - a program for people
-    return passed
+    return not failed
 
 
-def _unnoticed(chosen: Mapping[str, str]) -> list[str]:
-    """The parameters whose tests pass without them."""
-    waiting, running, unnoticed = list(chosen), dict[int, str](), list[str]()
+def _unnoticed(chosen: Sequence[tuple[str, str]]) -> int:
+    """How many tests pass without their parameters, each of which is told.
+
+    Args:
+        chosen: parameters with their tests.
+    """
+    waiting, running, unnoticed = list(chosen), dict[int, tuple[str, str]](), 0
     null = os.open(os.devnull, os.O_WRONLY)
     while waiting or running:
         while waiting and len(running) < _AT_A_TIME:
-            name = waiting.pop(0)
-
-            def do(stream: TextIO, name: str = name) -> bool:
-                make_deaf(name)
-                return _run([chosen[name]], stream)
-
-            running[_in_child(_SECONDS, do, null)] = name
+            name, test = waiting.pop(0)
+            running[_in_child(_SECONDS, partial(_run_deaf, name, test), null)] = name, test
         child, status = os.wait()
-        name = running.pop(child)
+        name, test = running.pop(child)
         if status == 0:
-            unnoticed.append(name)
-            print(f"{name}: {chosen[name]} passes without it")  # noqa: T201 - a program for people
+            unnoticed += 1
+            print(f"{name}: {test} passes without it")  # noqa: T201 - a program for people
     os.close(null)
     return unnoticed
+
+
+def _run_deaf(name: str, test: str, stream: TextIO) -> bool:
+    make_deaf(name)
+    return _run([test], stream)
 
 
 def main(names: Sequence[str]) -> int:
     """Check some parameters, or all."""
     # A reactor that children share would be none.
     assert "twisted.internet.reactor" not in sys.modules
-    chosen = {name: TESTS[name] for name in names or TESTS}
-    if not _all_hear(sorted(set(chosen.values()))):
+    chosen = [(name, test) for tests in (TESTS, TESTS_BY_LMTP) for name, test in tests.items()]
+    chosen = [(name, test) for name, test in chosen if not names or name in names]
+    if not _all_hear(sorted({test for _, test in chosen})):
         return 1
     unnoticed = _unnoticed(chosen)
-    print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} tests notice that their parameter has its default")  # noqa: T201
+    print(f"{len(chosen) - unnoticed} of {len(chosen)} tests notice that their parameter has its default")  # noqa: T201
     return 1 if unnoticed else 0
 
 

@@ -167,6 +167,10 @@ class EffectTests(ParameterTestCase):
         self.tables(proxywrite_service_name="other").open_writable("proxy:btree:/x").update("key", "value")
         self.assertEqual(self.path, "/q/private/other")
 
+    def test_import_environment(self) -> None:
+        """What the environment is said to be."""
+        self.assertEqual(self.tables(import_environment="some=thing").open("environ:x").lookup("some"), "thing")
+
     def lend(self, **parameters: str) -> Deferred[Any]:
         """Ask for a connection that others have left."""
         cache = self.services(**parameters).shared_cache("smtp", lambda *_: self.fail("there is none"))

@@ -68,7 +68,7 @@ class ProcessRows(Rows, load=Load.GENERAL):
     export_environment = words("TZ MAIL_CONFIG LANG", doc="Environment that commands inherit; no effect here.")
     import_environment = words(
         "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME",
-        doc="Environment that master(8) leaves to its daemons; no effect here but for `environ` tables.",
+        doc="Environment that master(8) leaves to its daemons; what it sets counts for environ: tables.",
     )
     multi_instance_wrapper = text("", doc="Command that manages all instances; no effect here.")
     default_process_limit = integer(
