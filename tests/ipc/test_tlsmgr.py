@@ -1,6 +1,7 @@
 """Tests of twisted_mta.ipc.tlsmgr."""
 
 from functools import partial
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -32,6 +33,19 @@ REFUSED, NOT_THERE = 111, 2
 def _say(octets: bytes, request: AttributeList) -> bytes:
     """Answer whatever is asked."""
     return octets
+
+
+def _answer_or_not(bench: "Bench", chance: Random, request: AttributeList) -> bytes | None:
+    """Answer as the service does, or say nothing, or nonsense, or break off."""
+    match chance.randrange(10):
+        case 0:
+            return None
+        case 1:
+            return b"nonsense\0\0"
+        case 2:
+            bench.server.connections[-1].hang_up()
+            return None
+    return bench.tlsmgr.answer(request)
 
 
 class Bench:
@@ -321,6 +335,44 @@ class TlsmgrTests(SynchronousTestCase):
         bench.clock.advance(LONGEST_WAIT_SECONDS)
         found = self.successResultOf(lookup)
         self.assertTrue(found is None or isinstance(found, bytes))
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.randoms(use_true_random=False))
+    def test_any_faults(self, chance: Random) -> None:
+        """Whatever goes wrong, and when: look-ups end in time, what waits is bounded, and afterwards all is well again."""
+        bench = Bench()
+        bench.server.answer = partial(_answer_or_not, bench, chance)
+        late: list[float] = []
+
+        def look(key: str) -> None:
+            began = bench.clock.seconds()
+            lookup = Deferred.fromCoroutine(bench.client.lookup(key))
+            lookup.addCallback(lambda found: late.append(bench.clock.seconds() - began))
+            looked.append(lookup)
+
+        looked: list[Deferred[Any]] = []
+        for number in range(150):
+            key = f"k{chance.randrange(5)}"
+            match chance.randrange(6):
+                case 0 | 1:
+                    look(key)
+                case 2:
+                    bench.client.update(key, b"%d" % number)
+                case 3:
+                    bench.client.delete(key)
+                case 4:
+                    bench.server.refusal = chance.choice([None, None, ConnectError(REFUSED), ConnectError(NOT_THERE)])
+                case _:
+                    bench.clock.pump([0.5] * chance.choice([0, 1, 4, 80]))
+        bench.server.refusal = None
+        bench.speak()
+        bench.clock.pump([0.5] * 4)
+        self.assertEqual(len(late), len(looked))
+        self.assertLessEqual(max(late, default=0), LONGEST_WAIT_SECONDS)
+        bench.clock.advance(REST_WITHOUT_CACHE_SECONDS)
+        bench.client.update("last", b"x")
+        self.assertEqual(bench.tlsmgr.caches["smtp"]["last"], b"x")
+        self.assertLess(len(bench.server.connections), 150)
 
     # ---- the end ----
 
