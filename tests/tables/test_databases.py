@@ -123,6 +123,12 @@ class SqliteTests(DatabaseCase):
             self.assertEqual(self.opened.find(spec, "a@Example.com"), found)
             self.opened.tables.close()
 
+    def test_empty_domain(self) -> None:
+        """An empty domain is one that a list may have; no domain is none."""
+        spec = self.table("query = select 'x'\ndomain = !a, static:all\n")
+        found = [self.opened.find(spec, key) for key in ("u@", "u@b", "u@a", "u", "@b", "@")]
+        self.assertEqual(found, ["x", "x", None, None, None, None])
+
     def test_domain_errors(self) -> None:
         """Where the list of domains cannot be asked, the table cannot."""
         spec = self.table("query = select 'x'\ndomain = fail:x\n")

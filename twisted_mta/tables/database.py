@@ -59,14 +59,14 @@ class DomainFilter:
         )
 
     async def accepts(self, key: KeyParts) -> bool:
-        """Whether to ask for a key: it has a user and one of the domains, or there is no list.
+        """Whether to ask for a key: it has a user and one of the domains, which may be empty, or there is no list.
 
         Raises:
             TableError: the list cannot be searched.
         """
         if not self._list:
             return True
-        return key.domain is not None and key.user is not None and await self._list.matches(key.domain)
+        return "@" in key.whole and key.user is not None and await self._list.matches(key.domain or "")
 
     def changed(self) -> bool:
         """Whether a file of the list has changed."""
