@@ -158,7 +158,10 @@ class TlsmgrTests(SynchronousTestCase):
         self.assertEqual((self.look("large"), self.look(f"k{MOST_WAITING}")), (bytes(MOST_OCTETS - 1), b"x"))
         self.client.update("larger", bytes(MOST_OCTETS))
         self.assertEqual(self.look("larger"), bytes(MOST_OCTETS))
-        self.assertNoResult(self.begin("large"))
+        large = self.begin("large")
+        self.assertNoResult(large)
+        self.bench.clock.advance(LONGEST_WAIT_SECONDS)
+        self.assertEqual([self.successResultOf(each) for each in (lookup, large)], [None, None])
 
     # ---- when it fails ----
 
