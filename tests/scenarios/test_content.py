@@ -26,3 +26,23 @@ class ContentTests(WorldTestCase):
             self.assertEqual(status, FinalStatus(True))
             self.assertEqual(len(server.messages), 1)
             self.assertIn(b"RCPT TO:<victim@example>\r\n", server.messages[0].content)
+
+    async def test_log_in_the_order_of_the_message(self) -> None:
+        """What checks say of a line, and that a line is broken, stands in the log as it comes in the message."""
+        _, port = await self.mail_server(Script())
+        message = b"Subject: first\nX-Long: " + b"x" * 2000 + b"\nX-Last: 1\n\nfirst\nlast\n"
+        checks = "regexp:{{/^(Subject|X-Last):/ WARN}}"
+        settings = {"smtp_header_checks": checks, "smtp_body_checks": "regexp:{{/^last/ INFO}}"}
+        await self.deliver(f"[127.0.0.1]:{port}", ["a@dest.example"], message=message, settings=settings)
+        told = [
+            line.partition(": ")[2] for line in self.log if "header" in line or "body" in line or "breaking" in line
+        ]
+        self.assertEqual(
+            told,
+            [
+                "warning: header Subject: first",
+                "breaking line > 998 bytes with <CR><LF>SPACE",
+                "warning: header X-Last: 1",
+                "info: body last",
+            ],
+        )

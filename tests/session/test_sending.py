@@ -86,6 +86,14 @@ class PiecesTests(ShellTestCase):
         self.ask_for(b"x" * 3000 + b"\n" + b"y" * 3000 + b"\n")
         self.assertEqual(self.findings[1:], [LineBroken(998)])
 
+    def test_broken_lines_are_told_at_once(self) -> None:
+        """It is told when the line is broken: what becomes of the rest of the message does not matter."""
+        done = self.ask_for(PiecewiseContent([b"x" * 999 + b"\n", *[CHUNK] * 100]))
+        self.assertEqual(self.findings[1:], [LineBroken(998)])
+        self.transport.lose()
+        self.broken(done)
+        self.assertEqual(self.findings[1:], [LineBroken(998)])
+
     def test_lost_between_pieces(self) -> None:
         """A connection that breaks ends the reading of the content."""
         content = PiecewiseContent([CHUNK] * 100)
