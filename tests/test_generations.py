@@ -3,8 +3,10 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.address import UNIXAddress
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.threadpool import ThreadPool
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
@@ -109,6 +111,19 @@ class GenerationTests(GenerationTestCase):
         """Postfix's own command says which Postfix this is."""
         loader = self.loader()
         self.assertEqual(loader.version(loader.load(master_cf=True).settings), PostfixVersion(3, 7))
+
+    def test_version_of_proxied_tables(self) -> None:
+        """Its proxymap(8) is asked as this Postfix has it, though main.cf says nothing of it: 3.5 greets nobody."""
+        (self.directory / "bin" / "postconf").write_text(POSTCONF.replace("3.7.11", "3.5.18"))
+        loader = self.loader()
+        generation = loader.load(master_cf=True)
+        generation._tables.open("proxy:hash:/x").lookup("key")
+        transport = StringTransport()
+        reactor: Any = loader._reactor
+        path, factory, *_ = reactor.unixClients[-1]
+        self.assertEqual(path, f"{self.directory}/queue/private/proxymap")
+        factory.buildProtocol(UNIXAddress(None)).makeConnection(transport)
+        self.assertIn(b"request\0lookup\0table\0hash:/x\0", transport.value())
 
     def test_bad_value(self) -> None:
         """A bad value defers all mail with Postfix's text, and the place; the queue is known all the same."""

@@ -38,6 +38,7 @@ from twisted_mta.dns.probe import Probe, ProbingClient, ValidationWatch
 from twisted_mta.dns.resolv_conf import ResolvConfFile
 from twisted_mta.interfaces import IConnectionCache, IDNSClient, ISASLMechanismFactory, ITokenProvider
 from twisted_mta.ipc.rewrite import complete_locally
+from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Emit
 from twisted_mta.routing.own_addresses import own_addresses
 from twisted_mta.routing.router import Router
@@ -112,7 +113,13 @@ def _dns(settings: Settings, tables: TableSet, name_service: NameService, emit: 
     return client
 
 
-def open_tables(settings: Settings, reactor: Any, emit: Emit, threads: InThread | None = None) -> TableSet:
+def open_tables(
+    settings: Settings,
+    reactor: Any,
+    emit: Emit,
+    threads: InThread | None = None,
+    version: Callable[[], PostfixVersion] | None = None,
+) -> TableSet:
     """The place where the tables of a configuration are opened.
 
     Args:
@@ -120,6 +127,7 @@ def open_tables(settings: Settings, reactor: Any, emit: Emit, threads: InThread 
         reactor: for tables that use the network.
         emit: takes events.
         threads: for tables that use threads; None: threads of their own.
+        version: tells of the Postfix whose proxymap(8) is asked, when one is; None: mail_version does.
     """
     return TableSet(
         TableContext(
@@ -131,6 +139,7 @@ def open_tables(settings: Settings, reactor: Any, emit: Emit, threads: InThread 
             open_errors_are_fatal=settings.daemon_table_open_error_is_fatal,
             reactor=reactor,
             in_thread=threads or TableThreads(reactor),
+            postfix_version=version,
         )
     )
 

@@ -7,9 +7,6 @@ Flow: service.py asks the GenerationLoader at start, on reload, and when a file 
 Sources: postconf(5) and master(5) for what a configuration is; smtp(8) for when it is read.
 """
 
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +20,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings, salvage_settings
 from twisted_mta.delivery.refusal import RefusingAgent
 from twisted_mta.interfaces import IConnectionCache, IDeliveryAgent
-from twisted_mta.ipc.attributes import IpcError
+from twisted_mta.ipc.installed import postfix_version
 from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Emit, TableChanged
 from twisted_mta.model.request import DeliveryRequest
@@ -222,7 +219,7 @@ class GenerationLoader:
         flags = options["flags"] or self.entry.options.flags
         settings, errors = self._settings()
         problem = self._problem_with(settings, errors)
-        tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
+        tables = self._open_tables(settings)
         services = self._services(settings)
         agent: IDeliveryAgent
         cache: IConnectionCache | None = None
@@ -270,7 +267,7 @@ class GenerationLoader:
         stamp = self.stamp()
         self.entry.read(lambda text: None)
         settings, _ = self._settings()
-        tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
+        tables = self._open_tables(settings)
         files = self._queue_files(settings, self._services(settings).reporting(None))
         return Generation(settings, tables, self._refusing("no worker"), files, (), "", stamp)
 
@@ -319,9 +316,13 @@ class GenerationLoader:
             return self.load(master_cf=master_cf)
         except ConfigError as error:
             problem, settings = error.describe(), former.settings
-        tables = open_tables(settings, self._reactor, self._emit, self._table_threads)
+        tables = self._open_tables(settings)
         files = self._queue_files(settings, self._services(settings).reporting(None))
         return Generation(settings, tables, self._refusing(problem), files, (), problem, self.stamp())
+
+    def _open_tables(self, settings: Settings) -> TableSet:
+        version = partial(self.version, settings)
+        return open_tables(settings, self._reactor, self._emit, self._table_threads, version)
 
     def _refusing(self, problem: str) -> RefusingAgent:
         return RefusingAgent(problem, self._reactor, self._emit, now_microseconds)
@@ -346,18 +347,3 @@ class GenerationLoader:
         if self._version is None:
             self._version = postfix_version(settings)
         return self._version
-
-
-def postfix_version(settings: Settings) -> PostfixVersion:
-    """The version of the Postfix that drives us, which decides what its private sockets speak.
-
-    Raises:
-        ConfigError: its postconf(1) cannot be run, or says something else.
-    """
-    postconf = os.path.join(settings.command_directory, "postconf")
-    command = postconf if os.access(postconf, os.X_OK) else shutil.which("postconf") or postconf
-    try:
-        said = subprocess.run([command, "-dh", "mail_version"], capture_output=True, text=True, check=True, timeout=10)
-        return PostfixVersion.parse(said.stdout.strip())
-    except (OSError, subprocess.SubprocessError, IpcError) as error:
-        raise ConfigError(f"cannot find out the version of Postfix: {error}", parameter="command_directory") from error

@@ -15,7 +15,7 @@ from tests.kit.pki import HOST, shared_pki
 from tests.kit.server_tls import server_context
 from tests.kit.smtp_server import ScriptedServer
 from twisted_mta.config.settings import salvage_settings
-from twisted_mta.generations import postfix_version
+from twisted_mta.ipc.installed import postfix_version
 from twisted_mta.ipc.tlsmgr import TlsManager
 from twisted_mta.model.events import Event
 from twisted_mta.postfix.services import PrivateServices

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.main_cf import parse_override
 from twisted_mta.config.settings import Settings, salvage_settings
 from twisted_mta.interfaces import ILookupTable, TableError
+from twisted_mta.ipc.installed import postfix_version
 from twisted_mta.model.events import Event
 from twisted_mta.model.text import to_text
 from twisted_mta.observe.maillog import LogStyle, line_of
@@ -107,6 +109,7 @@ def context_for(spec: str, settings: Settings, reactor: Any) -> TableContext:
         smtputf8=settings.smtputf8_enable,
         open_errors_are_fatal=True,
         reactor=reactor,
+        postfix_version=partial(postfix_version, settings),
     )
 
 

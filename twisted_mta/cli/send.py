@@ -7,6 +7,7 @@ Sources: sendmail(1) for the option -f.
 import argparse
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from twisted_mta.assembly import build_agent, build_resolver, open_tables
@@ -17,6 +18,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.main_cf import parse_override
 from twisted_mta.config.settings import Settings, load_settings
 from twisted_mta.content.in_memory import BytesContent
+from twisted_mta.ipc.installed import postfix_version
 from twisted_mta.model.address import domain_of
 from twisted_mta.model.events import Emit, Event, RecipientLogged
 from twisted_mta.model.request import DeliveryRequest, MessageStats, Recipient
@@ -100,7 +102,7 @@ async def send(
         emit: takes the events.
         servers: name servers to ask; empty: those of resolv.conf.
     """
-    tables = open_tables(settings, reactor, emit)
+    tables = open_tables(settings, reactor, emit, version=partial(postfix_version, settings))
     tokens = TokenProvider.from_settings(settings, reactor, emit)
     agent = build_agent(settings, tables, reactor, build_resolver(reactor, emit, servers), emit, tokens=tokens)
     return await agent.deliver(request, content, reporter)

@@ -28,6 +28,7 @@ from twisted_mta.delivery.dial import DialError
 from twisted_mta.delivery.errand import AgentParts
 from twisted_mta.delivery.factory import DestinationFactory
 from twisted_mta.interfaces import TableError
+from twisted_mta.ipc.installed import postfix_version
 from twisted_mta.model.events import Event
 from twisted_mta.observe.maillog import LogStyle, line_of
 from twisted_mta.routing.candidates import Candidate
@@ -172,7 +173,7 @@ async def examine(reactor: Any, settings: Settings, nexthop: str, wishes: Wishes
         severity, text = line_of(event, LogStyle())
         log.append(f"{severity.value}: {text}" if severity.value else text)
 
-    tables = open_tables(settings, reactor, emit)
+    tables = open_tables(settings, reactor, emit, version=partial(postfix_version, settings))
     parts = build_agent(settings, tables, reactor, build_resolver(reactor, emit, list(wishes.servers)), emit).parts
     digest = digest_named(settings.smtp_tls_fingerprint_digest) or SHA256
     findings = []

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 
 from twisted_mta.interfaces import ILookupTable, TableError
+from twisted_mta.ipc.version import PostfixVersion
 from twisted_mta.model.events import Emit, Event, TableWarning
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class TableContext:
         open_errors_are_fatal: daemon_table_open_error_is_fatal.
         reactor: for types that use the network; None where only local types are wanted.
         in_thread: for work that blocks; None: the caller may be blocked, too, as in a command.
+        postfix_version: tells of the Postfix whose services are asked, or raises ConfigError; None: mail_version does.
     """
 
     expanded: Callable[[str], str | None]
@@ -79,6 +81,7 @@ class TableContext:
     open_errors_are_fatal: bool = False
     reactor: Any = None
     in_thread: InThread | None = None
+    postfix_version: Callable[[], PostfixVersion] | None = None
 
 
 class OpenMember(Protocol):

@@ -190,8 +190,9 @@ def _service(request: TableRequest, kind: _Service) -> ProxyMap:
         return read_seconds(name, setting(name))
 
     path = os.path.join("private", setting(kind.parameter))
+    ask = request.context.postfix_version
     try:
-        version = PostfixVersion.parse(setting("mail_version"))
+        version = ask() if ask is not None else PostfixVersion.parse(setting("mail_version"))
     except IpcError as error:
         raise ConfigError(str(error)) from error
     endpoint = UNIXClientEndpoint(reactor, os.path.join(request.context.queue_directory, path))
