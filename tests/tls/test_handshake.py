@@ -152,6 +152,29 @@ class JudgementTests(HandshakeCase):
         state = self.state("valid", unusable)
         self.assertEqual((state.level, state.serves, state.secured), (Level.ENCRYPT, True, False))
 
+    def test_examined(self) -> None:
+        """What is seen of certificates is told while the handshake goes on, also where the library does not see it."""
+        valid, anchor = shared_pki()["valid"], Association(2, 0, 0, shared_pki().intermediate.der)
+        for name, wanted, seen in (
+            ("valid", policy(Level.FINGERPRINT, exclusions="aNULL", matches=(valid.fingerprint(),)), ["0 1"]),
+            ("valid", policy(Level.DANE, exclusions="aNULL", associations=(anchor,), dane_names=(HOST,)), ["0 1"]),
+            ("valid", VERIFY, ["2 1", "1 1", "0 1"]),
+            ("wrong_name", VERIFY, ["0 0", "2 1", "1 1", "0 1"]),
+            ("self_signed", replace(VERIFY, matches=("other.example",)), ["0 0", "0 0", "0 1"]),
+            ("expired", VERIFY, ["2 1", "1 1", "0 0", "0 1"]),
+        ):
+            bench = self.bench(smtp_tls_loglevel="verbose, ssl-debug")
+            bench.shake(TlsServer(shared_pki()[name]), wanted)
+            lines = [line.replace(f"{SERVER}: ", "") for line in bench.log]
+            first = lines.index("SSL_connect:TLSv1.3 read encrypted extensions") + 1
+            told = lines[first : lines.index("SSL_connect:SSLv3/TLS read server certificate")]
+            self.assertEqual(
+                [line.partition(" subject=/CN=")[0] for line in told],
+                ["depth={} verify={}".format(*each.split()) for each in seen],
+                name,
+            )
+            self.assertEqual(sum("depth=" in line and "verify=" in line for line in lines), len(seen))
+
     def test_dane_trust_anchor(self) -> None:
         """A TLSA record may be about a certificate above the server's, as it was sent."""
         anchor = Association(2, 0, 0, shared_pki().intermediate.der)

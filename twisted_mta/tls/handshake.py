@@ -20,7 +20,7 @@ from twisted_mta.tls.debug import tell_broken_step
 from twisted_mta.tls.demands import Demands
 from twisted_mta.tls.der import DerError
 from twisted_mta.tls.details import details_of
-from twisted_mta.tls.faults import CallbackEvent
+from twisted_mta.tls.faults import FOUND_AFTER_NAMES, CallbackEvent
 from twisted_mta.tls.library import (
     Connection,
     chain_of,
@@ -39,7 +39,7 @@ from twisted_mta.tls.session_cache import KeptSession, SessionCache, SessionKey,
 from twisted_mta.tls.state import TlsState
 from twisted_mta.tls.summary import summary_of
 from twisted_mta.tls.telling import tell_library_errors
-from twisted_mta.tls.verification import Verdict, judge, judge_resumed, tell_examined
+from twisted_mta.tls.verification import Verdict, judge, judge_resumed, own_events, tell_examined
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,7 @@ class Handshake:
     __slots__ = (
         "_demands",
         "_events",
+        "_has_told_own",
         "_is_saved",
         "_kept",
         "_key",
@@ -146,6 +147,7 @@ class Handshake:
         self._key = key
         self._kept: KeptSession | None = None
         self._is_saved = False
+        self._has_told_own = False
         self._events: list[CallbackEvent] = []
         self._verdict: Verdict | None = None
         self.state: TlsState | None = None
@@ -155,12 +157,22 @@ class Handshake:
 
     def certificate_seen(self, certificate: crypto.X509, error: int, depth: int, ok: bool) -> None:
         """The library looked at a certificate of the chain; the handshake goes on, whatever is wrong with it."""
-        if self._demands.ignores_authorities:
-            return  # the certificates are looked at anew when all is over, and told then
         event = CallbackEvent(depth, error, ok, certificate)
-        self._events.append(event)
         if self._shared.wanted.verbose:
-            tell_examined(event, self._demands.server, self._shared.emit)
+            self._tell_examined(event)
+        # Where authorities do not decide, the certificates are looked at anew when all is over.
+        if not self._demands.ignores_authorities:
+            self._events.append(event)
+
+    def _tell_examined(self, event: CallbackEvent) -> None:
+        """Tell what is seen of a certificate; before that, what only we can see, where OpenSSL would come upon it."""
+        demands, shared = self._demands, self._shared
+        if not self._has_told_own and (demands.associations or event.ok or event.error in FOUND_AFTER_NAMES):
+            self._has_told_own = True
+            for own in own_events(demands, chain_of(self.connection), shared.rules):
+                tell_examined(own, demands.server, shared.emit)
+        if not demands.ignores_authorities:
+            tell_examined(event, demands.server, shared.emit)
 
     def completed(self) -> TlsState:
         """Judge the server, and tell it; the library has shaken hands.
@@ -187,7 +199,14 @@ class Handshake:
             return Verdict(self._demands.level, shown, shown and is_trusted(self.connection), matched=False)
         leaf = leaf_of(self.connection)
         chain = chain_of(self.connection) if self._demands.associations else [leaf] if leaf else []
-        return judge(self._demands, chain, self._events, self._shared.rules, self._shared.emit)
+        return judge(
+            self._demands,
+            chain,
+            self._events,
+            self._shared.rules,
+            self._shared.emit,
+            tells_events=not self._has_told_own,
+        )
 
     def _taken_up(self, kept: KeptSession) -> Verdict:
         if self._shared.wanted.cache:

@@ -13,7 +13,7 @@ Sources: RFC 5280 section 6; RFC 7671; RFC 7672; X509_verify_cert(3); postconf(5
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from OpenSSL import crypto
 
@@ -38,7 +38,7 @@ from twisted_mta.tls.names import Match, match_names
 from twisted_mta.tls.record_text import data_text, record_text
 from twisted_mta.tls.rules import VerificationRules
 
-__all__ = ["CallbackEvent", "Verdict", "judge", "judge_resumed", "tell_examined"]
+__all__ = ["CallbackEvent", "Verdict", "judge", "judge_resumed", "own_events", "tell_examined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,34 @@ def tell_examined(event: CallbackEvent, server: str, emit: Emit) -> None:
     emit(CertificateExamined(server, event.depth, int(event.ok), subject))
 
 
+def own_events(demands: Demands, chain: Sequence[bytes], rules: VerificationRules) -> tuple[CallbackEvent, ...]:
+    """What OpenSSL's callback would be told besides, if it knew of names and associations.
+
+    Args:
+        demands: of the policy.
+        chain: the server's certificates in DER, as they were sent, its own first.
+        rules: of verification.
+
+    Returns:
+        In order: everything where associations decide; otherwise what is wrong with the names.
+    """
+    if not chain:
+        return ()
+    finding = _found(demands, _read(chain[0]), chain, (), rules)
+    leaf = crypto.load_certificate(crypto.FILETYPE_ASN1, chain[0])
+    return tuple(
+        event if event.certificate or event.depth else replace(event, certificate=leaf) for event in finding.events
+    )
+
+
 def judge(
-    demands: Demands, chain: Sequence[bytes], events: Sequence[CallbackEvent], rules: VerificationRules, emit: Emit
+    demands: Demands,
+    chain: Sequence[bytes],
+    events: Sequence[CallbackEvent],
+    rules: VerificationRules,
+    emit: Emit,
+    *,
+    tells_events: bool = True,
 ) -> Verdict:
     """Judge a full handshake; tells what is wrong, what matched, and whose certificate it is.
 
@@ -81,6 +107,7 @@ def judge(
         events: of OpenSSL's callback, in order.
         rules: of verification.
         emit: takes the lines.
+        tells_events: whether the events of associations are told where that is wanted; not if they have been.
     """
     if not chain:
         return Verdict(demands.level, has_certificate=False, trusted=False, matched=False)
@@ -89,7 +116,7 @@ def judge(
     finding = _found(demands, leaf, chain, events, rules)
     fault = worst_of(finding.faults)
     matched = fault is None and demands.level.must_match
-    if finding.examination is not None and rules.wants(LogClass.VERBOSE):
+    if finding.examination is not None and tells_events and rules.wants(LogClass.VERBOSE):
         for event in finding.events:
             tell_examined(event, demands.server, emit)
     peername = finding.names.peername
