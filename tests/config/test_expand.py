@@ -117,6 +117,7 @@ CAUSES = {
     "${foo:{b}{c}}": 'unexpected input at: "...b}>>>{c}"',
     "${myhostname?{a}:{b} x}": 'unexpected input at: "...b}>>>x"',
     "${foo ? {a}b}": '":" expected at: "...a}>>>b"',
+    "${foo?{x}éééééééééééé}": '":" expected at: "...x}>>>éééééééééé"',
     "${foo?{x}{y}}": '":" expected at: "...x}>>>{y}"',
     "${{1}=={2} ? {a} x}": '":" expected at: "...a}>>>x"',
     "${{1}=={2} x}": '"?" or ":" expected at: "...}>>>x"',

@@ -75,12 +75,15 @@ class LogicalLineTests(SynchronousTestCase):
         self.assertEqual(warnings, ['file: logical line must not start with whitespace: "  foo = bar  baz"'])
 
     def test_first_line_indented_and_long(self) -> None:
-        """Thirty characters of it are shown."""
-        warnings: list[str] = []
-        list(logical_lines("  foo = abcdefghijklmnopqrstuvwxyz0123456789", "file", warnings.append))
-        self.assertEqual(
-            warnings, ['file: logical line must not start with whitespace: "  foo = abcdefghijklmnopqrstuv..."']
-        )
+        """Thirty octets of it are shown; what comes behind a null character counts, but is not shown."""
+        for text, shown in (
+            ("  foo = abcdefghijklmnopqrstuvwxyz0123456789", "  foo = abcdefghijklmnopqrstuv..."),
+            ("  foo = " + "é" * 12, "  foo = " + "é" * 11 + "..."),
+            ("  foo = x\0" + "y" * 30, "  foo = x..."),
+        ):
+            warnings: list[str] = []
+            list(logical_lines(text, "file", warnings.append))
+            self.assertEqual(warnings[-1], f'file: logical line must not start with whitespace: "{shown}"')
 
     def test_null(self) -> None:
         """What follows a NUL in a logical line is lost, continuations included, with a warning."""

@@ -273,6 +273,8 @@ class ErrorTests(MainCfCase):
             "smtp_mail_timeout = 0": "invalid smtp_mail_timeout: 0 (min 1)",
             "in_flow_delay = 11": "invalid in_flow_delay: 11 (max 10)",
             "smtp_helo_name = $x": "bad string length 0 < 1: smtp_helo_name = ",
+            "mail_version = $x": "bad string length 0 < 1: mail_version = ",
+            "mail_release_date =": "bad string length 0 < 1: mail_release_date = ",
             "smtp_sasl_password_result_delimiter = ::": (
                 "bad string length 2 > 1: smtp_sasl_password_result_delimiter = ::"
             ),
@@ -304,6 +306,29 @@ class ErrorTests(MainCfCase):
             "lmtp_address_verify_target = foo": 'bad protocol stage: "smtp_address_verify_target = foo"',
         }.items():
             self.assertEqual(self.problem(text, "lmtp").text, expected)
+
+    def test_tls_library(self) -> None:
+        """What only the TLS library reads matters if that is started: by a level, or by a table that may give one."""
+        wrong = "tls_preempt_cipherlist = x\n"
+        for text in (
+            "smtp_tls_security_level = may",
+            "smtp_use_tls = yes",
+            "smtp_enforce_tls = yes",
+            "smtp_tls_policy_maps = static:none",
+            "smtp_tls_security_level = none\nsmtp_tls_per_site = static:none",
+        ):
+            self.assertEqual(self.problem(wrong + text).text, "bad boolean configuration: tls_preempt_cipherlist = x")
+        for text in (
+            "",
+            "smtp_tls_wrappermode = yes",
+            "smtp_tls_security_level = none\nsmtp_use_tls = yes",
+            "lmtp_tls_security_level = may",
+        ):
+            loaded = self.load(wrong + text)
+            self.assertIs(loaded.tls_preempt_cipherlist, False)
+            self.assertIn(
+                "bad boolean configuration: tls_preempt_cipherlist = x -- using the default", loaded.warnings[0]
+            )
 
     def test_place(self) -> None:
         """An error knows the parameter, and the line that set it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted_mta.config.checks import CHECKS
+from twisted_mta.config.choices import TlsLevel
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.expand import expand
 from twisted_mta.config.main_cf import Entry, read_main_cf
@@ -75,7 +76,7 @@ class Evaluation:
     # ---- loading ----
 
     def load(self, row: Parameter[Any]) -> None:
-        """Evaluate a row; what is wrong goes to `errors`, or `warnings` where only other programs read it."""
+        """Evaluate a row; what is wrong goes to `errors`, or `warnings` where a delivery agent would not read it."""
         name = row.name_in(self.protocol)
         if name is None:
             self.values[row.name] = row.convert(row.name, row.default)
@@ -83,11 +84,19 @@ class Evaluation:
         try:
             self.values[row.name] = row.convert(name, self._text_of(row, name))
         except ConfigError as error:
-            if row.load is Load.OTHERS:
+            if row.load is Load.OTHERS or (row.load is Load.TLS and not self._uses_tls):
                 self.warnings.append(f"{self._located(error, name).describe()} -- using the default")
                 self.values[row.name] = row.convert(name, row.default_in(self.protocol))
             else:
                 self.errors.append(self._located(error, name))
+
+    @property
+    def _uses_tls(self) -> bool:
+        """Whether the TLS library is started at all, by what has been loaded so far."""
+        level = self.values.get("smtp_tls_security_level", TlsLevel.UNSET)
+        obsolete = self.values.get("smtp_use_tls") or self.values.get("smtp_enforce_tls")
+        by_level = bool(obsolete) if level is TlsLevel.UNSET else level is not TlsLevel.NONE
+        return by_level or bool(self.values.get("smtp_tls_policy_maps") or self.values.get("smtp_tls_per_site"))
 
     def fill_from(self, other: "Evaluation") -> None:
         """Take the values that are missing from another evaluation."""

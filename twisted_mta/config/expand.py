@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.values import parse_level
+from twisted_mta.model.text import to_text, to_wire
 
 Lookup = Callable[[str], str | None]
 """Gives the unexpanded value of a name, or None where it is not defined."""
@@ -30,6 +31,9 @@ DEEPEST = 100
 
 MOST_REFERENCES = 100_000
 """References that one value may lead to: nesting alone does not stop names that double each other (a=$b$b, b=$c$c, ...)."""
+
+_LONGEST_REST = 20
+"""Octets of what follows a mistake that are shown."""
 
 _BLANKS = " \t\r\n"
 _NAME = re.compile(r"[A-Za-z0-9_]*")
@@ -69,7 +73,7 @@ def _fail(cause: str) -> NoReturn:
 
 
 def _fail_at(what: str, left: str, rest: str) -> NoReturn:
-    _fail(f'{what} at: "...{left}>>>{rest[:20]}"')
+    _fail(f'{what} at: "...{left}>>>{to_text(to_wire(rest)[:_LONGEST_REST])}"')
 
 
 class _Expansion:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twisted_mta.config.errors import ConfigError
-from twisted_mta.model.text import to_text
+from twisted_mta.model.text import to_text, to_wire
 
 WHITESPACE = " \t\r\v\f"
 """What Postfix takes for white space inside a line: ASCII only, so never `str.split()` without an argument."""
 
 LONGEST_QUOTE = 30
-"""Characters of a misplaced line that a warning shows."""
+"""Octets of a misplaced line that a warning shows."""
 
 Warn = Callable[[str], None]
 """Takes one text that is to be logged as a warning."""
@@ -82,7 +82,8 @@ def _finished(parts: list[str], number: int, last: int, file: str, warn: Warn) -
         warn(f"{file}, line {number}: text after null byte may be ignored")
     if kept[:1] and kept[0] in WHITESPACE:
         # Only a file's first line can get here: anywhere else white space continues what is before it.
-        shown = kept if len(kept) <= LONGEST_QUOTE else kept[:LONGEST_QUOTE] + "..."
+        octets = to_wire(joined)
+        shown = to_text(octets[:LONGEST_QUOTE].partition(b"\0")[0]) + "..." * (len(octets) > LONGEST_QUOTE)
         warn(f'{file}: logical line must not start with whitespace: "{shown}"')
         return
     yield LogicalLine(kept, number, last)

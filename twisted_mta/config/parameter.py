@@ -50,7 +50,7 @@ class Load(enum.Enum):
     HOST = "all daemons, names of this host"
     GENERAL = "all daemons"
     AGENT = "smtp(8)"
-    TLS = "the TLS library, at its start"
+    TLS = "the TLS library, at its start; without TLS a mistake here is only a warning"
     OTHERS = "other programs of Postfix; a mistake here is only a warning"
 
 

@@ -42,7 +42,7 @@ class FirstHostRows(Rows, load=Load.FIRST):
         "0", _read_level, "major[.minor[.patch]]", doc="Release whose defaults apply; unset means the oldest ones."
     )
     mail_version = text(
-        "3.9.14", doc="Release of Postfix that expansions see; how its sockets are spoken to, postconf(1) says."
+        "3.9.14", 1, doc="Release of Postfix that expansions see; how its sockets are spoken to, postconf(1) says."
     )
     inet_protocols = converted(
         "all",

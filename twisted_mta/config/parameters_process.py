@@ -61,7 +61,7 @@ class ProcessRows(Rows, load=Load.GENERAL):
     process_id_directory = text("pid", 1, doc="Directory of lock files, below queue_directory; no effect here.")
     default_privs = text("nobody", 1, doc="User for commands that mail runs; must be neither root nor mail_owner.")
     alias_database = items("hash:/etc/aliases", doc="Tables that newaliases(1) builds; no effect here.")
-    mail_release_date = text("20260809", doc="Date of the release, for expansions only.")
+    mail_release_date = text("20260809", 1, doc="Date of the release, for expansions only.")
     default_database_type = text(
         "hash", 1, doc="Table type that commands assume; no effect here, where every table names its type."
     )
