@@ -228,7 +228,7 @@ class FailureTests(TlsTestCase):
         self.assertEqual(self.handshakes(), [True, False])
 
     async def test_garbage(self) -> None:
-        """Lines that are no replies are told where the server has offered pipelining; what it offered in the clear is forgotten."""
+        """Lines that are no replies are told where the server has offered pipelining; an offer in the clear is forgotten."""
         await self.start(("STARTTLS", Raw(b"what\r\n454 4.7.0 not now\r\n")))
         self.assertEqual((await self.send("may"))[0], Fate.SENT)
         self.assertTrue(

@@ -1,5 +1,6 @@
 """The TLS engine: from settings, and how handshakes begin."""
 
+from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL
@@ -66,13 +67,9 @@ class SettingsTests(SynchronousTestCase):
     def test_names_of_lmtp(self) -> None:
         """In LMTP mode parameters have its names."""
         bench = EngineBench(protocol="lmtp", lmtp_tls_enable_rpk="yes", lmtp_tls_loglevel="odd")
-        self.assertEqual(
-            bench.log,
-            [
-                'warning: unknown lmtp_tls_loglevel value "odd" in "odd"',
-                "lmtp_tls_enable_rpk has no effect: the TLS library cannot do raw public keys",
-            ],
-        )
+        self.assertEqual(bench.log, ['warning: unknown lmtp_tls_loglevel value "odd" in "odd"'])
+        bench = EngineBench(protocol="lmtp", lmtp_tls_enable_rpk="yes", lmtp_tls_loglevel="verbose")
+        self.assertIn("lmtp_tls_enable_rpk has no effect: the TLS library cannot do raw public keys", bench.log)
 
     def test_randomness(self) -> None:
         """How much randomness tlsmgr(8) should give does not matter: the system's is used."""
@@ -137,6 +134,21 @@ class BeginningTests(SynchronousTestCase):
             for _ in range(2):
                 self.assertRaises(TlsStartError, bench.begin, policy(**wishes))
                 self.assertEqual(bench.told(), [f"warning: {SERVER}: {problem}"])
+
+    def test_order_of_remarks(self) -> None:
+        """Names that cannot be matched are told before the name that is asked for, records behind it; nothing after a mistake."""
+        names = policy(Level.VERIFY, matches=(".",), servername="x.example")
+        digest = policy(Level.FINGERPRINT, matches=("AA:BB",), servername="x.example")
+        for wanted, before, behind in ((names, 2, 0), (digest, 0, 3)):
+            bench = EngineBench(smtp_tls_loglevel="2")
+            bench.told()
+            bench.begin(wanted)
+            lines = bench.told()
+            self.assertIn(": TLS cipher list ", lines[1])
+            self.assertEqual(lines[2 + before], f"{SERVER}: SNI hostname: x.example")
+            self.assertEqual([line.partition(":")[0] for line in lines[2:]].count("warning"), before + behind)
+            self.assertRaises(TlsStartError, bench.begin, replace(wanted, grade="foo"))
+            self.assertEqual(bench.told()[1:], [f'warning: {SERVER}: invalid cipher grade: "foo"'])
 
     def test_no_cipher_left(self) -> None:
         """What the library says is told, too."""

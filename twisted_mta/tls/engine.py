@@ -10,8 +10,10 @@ from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_mta.config.settings import Settings
-from twisted_mta.model.events import Emit
+from twisted_mta.model.events import Emit, Event
 from twisted_mta.model.tls_events import (
+    AllAssociationsUnusable,
+    AssociationUnusable,
     CipherListChosen,
     OpensslConfigurationWaits,
     RawPublicKeysUnsupported,
@@ -46,6 +48,9 @@ __all__ = ["Handshake", "TlsEngine", "TlsStartError"]
 
 LONGEST_SERVER_NAME = 255
 """Octets of a name that can be asked for."""
+
+
+_ABOUT_RECORDS = (AllAssociationsUnusable, AssociationUnusable)
 
 
 class TlsStartError(Exception):
@@ -96,6 +101,9 @@ class TlsEngine:
         classes = parse_loglevel(settings.smtp_tls_loglevel, emit, loglevel)
         if classes & LogClass.VERBOSE:
             emit(TlsEngineStarted())
+            if settings.smtp_tls_enable_rpk:
+                # No more than that: Postfix, too, goes without where its library has no such keys.
+                emit(RawPublicKeysUnsupported(settings.parameter_name("smtp_tls_enable_rpk")))
         rules = VerificationRules.from_settings(settings, classes, emit) if _has_library_for(settings, emit) else None
         if rules is None:
             return None
@@ -139,9 +147,13 @@ class TlsEngine:
         shared = self._shared
         if shared.wanted.verbose:
             shared.emit(TlsSetUp(peer.relay.lower()))
-        demands = demands_of(policy, peer, shared.rules, shared.emit)
+        remarks: list[Event] = []
+        demands = demands_of(policy, peer, shared.rules, remarks.append)
         shape = self._shape(policy, demands)
+        # Each is told in its turn: where the list of ciphers makes no sense, nobody asks what else there is.
+        self._tell(remarks, about_records=False)
         name = self._name_to_ask_for(policy, demands.server)
+        self._tell(remarks, about_records=True)
         key = self._key(policy, demands, peer, ehlo_name) if shared.cache is not None else None
         kept = await shared.find_session(key) if key is not None else None
         handshake = Handshake(shared, demands, peer, key, shape.context)
@@ -151,6 +163,11 @@ class TlsEngine:
         if kept is not None:
             handshake.take_up(kept)
         return handshake
+
+    def _tell(self, remarks: list[Event], *, about_records: bool) -> None:
+        for remark in remarks:
+            if isinstance(remark, _ABOUT_RECORDS) is about_records:
+                self._shared.emit(remark)
 
     def _shape(self, policy: TlsPolicy, demands: Demands) -> Shape:
         emit, server = self._shared.emit, demands.server
@@ -208,8 +225,6 @@ def _has_library_for(settings: Settings, emit: Emit) -> bool:
         emit(OpensslConfigurationWaits(configuration.file, configuration.name))
     if lacking := missing():
         emit(TlsLibraryLacks(", ".join(lacking)))
-    if settings.smtp_tls_enable_rpk:
-        emit(RawPublicKeysUnsupported(settings.parameter_name("smtp_tls_enable_rpk")))
     return True
 
 
