@@ -173,14 +173,18 @@ _IN_BOTH = {
         f"{_SCENARIOS}_reuse.EffectTests",
         _ROUTES,
         _DELIVERIES,
+        tls.CASE,
         logins.CASE,
     )
     for module, _, name in [case.rpartition(".")]
 }
 """The same tests once more, by LMTP."""
 
-IN_SMTP_ALONE = {"smtp_sender_dependent_authentication": "lmtp(8) knows nothing of senders"}
-"""What is read by LMTP, and does nothing there, which the test by LMTP says; and why."""
+IN_SMTP_ALONE = {
+    "smtp_sender_dependent_authentication": "lmtp(8) knows nothing of senders",
+    "smtp_tls_dane_insecure_mx_policy": "lmtp(8) knows no mail exchangers",
+}
+"""What does nothing by LMTP, as the test by LMTP says; and why."""
 
 TESTS_BY_LMTP: Mapping[str, str] = {
     name: f"{_IN_BOTH[case]}.{method}"

@@ -1,7 +1,7 @@
 """What each parameter of TLS does: a delivery that comes out otherwise without it.
 
 Each test is named after its parameter, and fails if that has its default: ``python -m tests.kit.forced_default`` sees to that.
-tests/tls/test_rows.py compares the names with the rows of the registry.
+tests/tls/test_rows.py compares the names with the rows of the registry. All run once more with LMTP.
 """
 
 import hashlib
@@ -18,10 +18,12 @@ from tests.kit.script import Deaf, Raw, Script
 from tests.kit.server_tls import ServerHandshake, server_context
 from tests.kit.short_path import socket_path
 from tests.kit.tlsmgr import POSTFIX_3_7, Tlsmgr
+from tests.scenarios.parameters import named
 from tests.scenarios.world import SETTINGS, WorldTestCase, reactor
 from twisted_mta.assembly import build_agent, build_resolver, open_tables
 from twisted_mta.config.settings import load_settings
 from twisted_mta.delivery.connecting import ClientTransport
+from twisted_mta.delivery.deliver import DeliveryAgent
 from twisted_mta.model.result import Fate
 from twisted_mta.postfix.services import PrivateServices
 
@@ -33,7 +35,17 @@ NO_ENGINE = "4.7.5 TLS is required, but our TLS engine is unavailable"
 
 
 class EffectTests(WorldTestCase):
-    """One test a parameter."""
+    """One test a parameter.
+
+    Attributes:
+        protocol: smtp or lmtp; parameters have their SMTP names here, and the names of the protocol in main.cf.
+        domain: what mail is for.
+        nexthop: the destination as the protocol has it.
+    """
+
+    protocol = "smtp"
+    domain = "dest.example"
+    nexthop = "dest.example"
 
     def setUp(self) -> None:
         """Make a place for files."""
@@ -47,21 +59,32 @@ class EffectTests(WorldTestCase):
         if isinstance(identity, str):
             identity = shared_pki()[identity]
         context = server_context(identity, **tls)
-        script = Script(*rules, hostname=HOST, keywords=KEYWORDS, tls=context, wrapper=wrapper)
-        self.server, self.port = await self.mail_server(script)
+        await self.serve(*rules, tls=context, wrapper=wrapper)
         zone = {"dest.example": {"MX": [f"10 {HOST}"]}, HOST: {"A": ["127.0.0.1"]}, **self.records}
         self.names = await self.name_server(zone)
+
+    async def serve(self, *rules: Any, **options: Any) -> None:
+        """Start a server of the protocol."""
+        script = Script(*rules, hostname=HOST, keywords=KEYWORDS, lmtp=self.protocol == "lmtp", **options)
+        self.server, self.port = await self.mail_server(script)
 
     def settings(self, level: str, settings: Mapping[str, str]) -> dict[str, str]:
         """The parameters of a delivery at a level; empty: the level is not set."""
         by_level = {"smtp_tls_security_level": level} if level else {}
-        return {"smtp_tcp_port": str(self.port), "smtp_tls_loglevel": "1", **by_level, **settings}
+        all_of_them = {"smtp_tcp_port": str(self.port), "smtp_tls_loglevel": "1", **by_level, **settings}
+        return named(all_of_them, self.protocol)
+
+    def engine(self, level: str, settings: Mapping[str, str]) -> DeliveryAgent:
+        """An engine for deliveries at a level."""
+        return self.agent(self.settings(level, settings), servers=[self.names], protocol=self.protocol)
+
+    async def deliver_by(self, agent: DeliveryAgent) -> None:
+        """Deliver a message with an engine."""
+        await self.deliver(self.nexthop, ["a@dest.example"], agent=agent)
 
     async def send(self, level: str, **settings: str) -> str:
         """Deliver a message; ``sent``, or status and reason."""
-        await self.deliver(
-            "dest.example", ["a@dest.example"], servers=[self.names], settings=self.settings(level, settings)
-        )
+        await self.deliver_by(self.engine(level, settings))
         result = self.reports.results[-1]
         return "sent" if result.fate is Fate.SENT else f"{result.dsn.status} {result.dsn.reason}"
 
@@ -109,13 +132,14 @@ class EffectTests(WorldTestCase):
     async def test_smtp_tls_policy_maps(self) -> None:
         """A table gives a destination a level of its own."""
         await self.start("self_signed")
-        table = "inline:{ {dest.example=verify} }"
+        table = f"inline:{{ {{{self.domain}=verify}} }}"
         self.assertEqual(await self.send("may", smtp_tls_policy_maps=table), NOT_VERIFIED)
 
     async def test_smtp_tls_per_site(self) -> None:
         """So does the obsolete table."""
         await self.start("self_signed")
-        self.assertEqual(await self.send("may", smtp_tls_per_site="inline:{ {dest.example=MUST} }"), NOT_VERIFIED)
+        table = f"inline:{{ {{{self.domain}=MUST}} }}"
+        self.assertEqual(await self.send("may", smtp_tls_per_site=table), NOT_VERIFIED)
 
     async def test_smtp_tls_wrappermode(self) -> None:
         """TLS begins before the greeting."""
@@ -131,7 +155,7 @@ class EffectTests(WorldTestCase):
     async def test_smtp_tls_block_early_mail_reply(self) -> None:
         """A reply to MAIL before MAIL ends the session."""
         early = Raw(f"250-{HOST}\r\n250 DSN\r\n250 2.1.0 early\r\n".encode())
-        await self.start("valid", ("EHLO", None, early))
+        await self.start("valid", ("LHLO" if self.protocol == "lmtp" else "EHLO", None, early))
         self.assertEqual(
             await self.send("encrypt", smtp_tls_block_early_mail_reply="yes"), "4.7.0 unexpected server message"
         )
@@ -140,7 +164,7 @@ class EffectTests(WorldTestCase):
         """The server is asked for by name."""
         await self.start()
         self.assertEqual(await self.send("encrypt", smtp_tls_servername="nexthop"), "sent")
-        self.assertEqual(self.handshake.servername, "dest.example")
+        self.assertEqual(self.handshake.servername, self.domain)
 
     async def test_smtp_tls_loglevel(self) -> None:
         """What was agreed upon is told."""
@@ -151,10 +175,10 @@ class EffectTests(WorldTestCase):
     async def test_smtp_tls_connection_reuse(self) -> None:
         """The connection is kept for the next message."""
         await self.start()
-        kept = {"smtp_tls_connection_reuse": "yes", "smtp_connection_cache_destinations": "dest.example"}
-        agent = self.agent(self.settings("encrypt", kept), servers=[self.names])
+        kept = {"smtp_tls_connection_reuse": "yes", "smtp_connection_cache_destinations": "static:all"}
+        agent = self.engine("encrypt", kept)
         for _ in range(2):
-            await self.deliver("dest.example", ["a@dest.example"], agent=agent)
+            await self.deliver_by(agent)
         assert agent.parts.reuse is not None
         agent.parts.reuse.cache.close()
         await self.server.until(lambda: not any(session.open for session in self.server.sessions))
@@ -367,9 +391,9 @@ class EffectTests(WorldTestCase):
 
     async def twice(self, settings: Mapping[str, str]) -> None:
         """Deliver two messages, over a connection each."""
-        agent = self.agent(self.settings("encrypt", settings), servers=[self.names])
+        agent = self.engine("encrypt", settings)
         for _ in range(2):
-            await self.deliver("dest.example", ["a@dest.example"], agent=agent)
+            await self.deliver_by(agent)
 
     @property
     def resumed(self) -> list[bool]:
@@ -395,14 +419,14 @@ class EffectTests(WorldTestCase):
         await self.start()
         queue = Path(socket_path(self)).parent
         (queue / "private").mkdir()
-        tlsmgr = Tlsmgr()
+        tlsmgr = Tlsmgr(self.protocol)
         listening = await tlsmgr.listen(reactor, str(queue / "private" / "sessions"))
         self.addCleanup(listening.stopListening)
         named = {"queue_directory": str(queue), "tlsmgr_service_name": "sessions"}
         cache = {"smtp_tls_session_cache_database": "btree:sessions", **named}
         for _ in range(2):
-            settings = self.settings("encrypt", {**SETTINGS, **cache})
-            loaded = load_settings(None, overrides=list(settings.items()))
+            settings = {**SETTINGS, **self.settings("encrypt", cache)}
+            loaded = load_settings(None, protocol=self.protocol, overrides=list(settings.items()))
             sessions = PrivateServices(loaded, POSTFIX_3_7, reactor, self.emit).tls_sessions()
             assert sessions is not None
             agent = build_agent(
@@ -413,7 +437,7 @@ class EffectTests(WorldTestCase):
                 self.emit,
                 tls_sessions=sessions,
             )
-            await self.deliver("dest.example", ["a@dest.example"], agent=agent)
+            await self.deliver_by(agent)
             sessions.close()
         self.assertEqual(self.resumed, [False, True])
         await self.server.until(lambda: tlsmgr.requests[-1][0] == "update")
@@ -442,7 +466,7 @@ class EffectTests(WorldTestCase):
         """That raw public keys cannot be had is told."""
         await self.start()
         self.assertEqual(await self.send("encrypt", smtp_tls_enable_rpk="yes"), "sent")
-        self.assertTrue(self.logged("smtp_tls_enable_rpk"))
+        self.assertTrue(self.logged(f"{self.protocol}_tls_enable_rpk"))
 
     # ---- DANE ----
 
@@ -455,9 +479,7 @@ class EffectTests(WorldTestCase):
         self, associations: Mapping[str, str], *, mx_secure: bool = True, host_secure: bool = True
     ) -> None:
         """Start the server, and signed records for it."""
-        self.server, self.port = await self.mail_server(
-            Script(hostname=HOST, keywords=KEYWORDS, tls=server_context(shared_pki()["valid"]))
-        )
+        await self.serve(tls=server_context(shared_pki()["valid"]))
         zone: dict[str, Any] = {
             "dest.example": {"MX": {"records": [f"10 {HOST}"], "secure": mx_secure}},
             HOST: {"A": {"records": ["127.0.0.1"], "secure": host_secure}},
@@ -484,6 +506,19 @@ class EffectTests(WorldTestCase):
         """A digest that is not among them is not used: such a record asks for encryption alone."""
         wrong = f"3 1 2 {'ab' * 64}"
         self.assertEqual(await self.dane(wrong, tls_dane_digests="sha256"), "sent")
+
+
+class LmtpEffectTests(EffectTests):
+    """The same by LMTP, where a destination is a host; each parameter has a name of its own, with the same effect."""
+
+    protocol = "lmtp"
+    domain = HOST
+    nexthop = f"inet:{HOST}"
+
+    async def test_smtp_tls_dane_insecure_mx_policy(self) -> None:
+        """There is no such parameter: who has no mail exchangers has none to distrust."""
+        settings = {"lmtp_tls_dane_insecure_mx_policy": "may", "smtp_tls_dane_insecure_mx_policy": "may"}
+        self.assertEqual(await self.dane(f"3 1 1 {'ab' * 32}", mx_secure=False, **settings), NOT_VERIFIED)
 
 
 def _subject_hash(identity: Identity) -> int:
