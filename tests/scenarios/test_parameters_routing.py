@@ -99,7 +99,7 @@ class RouteTests(RouteTestCase):
 
     def test_inet_protocols(self) -> None:
         """What is not spoken is not asked for."""
-        self.assertEqual(len(self.relays(self.host, A_AND_AAAA, inet_protocols="ipv6", inet_interfaces="::1")), 1)
+        self.assertEqual(len(self.relays(self.host, A_AND_AAAA, inet_protocols="ipv6", inet_interfaces="all")), 1)
         self.assertEqual(self.dns.questions, [f"AAAA {HOST}"])
 
     def test_smtp_address_preference(self) -> None:
@@ -282,7 +282,7 @@ class DeliveryTests(DeliveryTestCase):
 
     async def test_smtp_bind_address6(self) -> None:
         """The same for IPv6; one that makes no sense is told."""
-        settings = {"inet_protocols": "ipv6", "inet_interfaces": "::1", "smtp_bind_address6": "nonsense"}
+        settings = {"inet_protocols": "ipv6", "inet_interfaces": "all", "smtp_bind_address6": "nonsense"}
         outcome = await self.send(nexthop=f"{self.prefix}[ipv6:::1]:9", **settings)
         self.assertIn(f"bad {self.name('smtp_bind_address6')} parameter: nonsense", outcome)
 
