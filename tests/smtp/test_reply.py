@@ -189,6 +189,14 @@ class LimitTests(SynchronousTestCase):
                 octets,
             )
 
+    def test_octets_count(self) -> None:
+        """Limits are octets, whatever characters they make; so is what the log shows, which may end within one."""
+        found = read(b"250 2.0.0 x" + "ä".encode() * 1020 + b"\r\n")
+        self.assertEqual(found[0], OverlongLine("250 2.0.0 x" + "ä" * 9 + "\udcc3"))
+        first = "550-" + "ä" * 600
+        found = read(f"{first}\r\n{first}\r\n550 5.1.1 x\r\n".encode())
+        self.assertEqual(found, [OverlongReply("550-" + "ä" * 13), Reply(550, "5.1.1", f"{first}\n{first}")])
+
     def test_endless_line(self) -> None:
         """Beyond twice the limit nothing more is read; what was, counts."""
         found = read(b"250 " + b"x" * 5000 + b"\r\n250 next\r\n")

@@ -22,7 +22,7 @@ from twisted_mta.model.events import (
     CheckTextMissing,
     CheckTextNoHeader,
 )
-from twisted_mta.model.text import to_text, to_wire
+from twisted_mta.model.text import first_octets, to_text, to_wire
 
 _BLANKS = re.compile(r"[ \t]+")
 _SHOWN_OCTETS = 200
@@ -137,7 +137,7 @@ class Checker:
             return None
         if word in ("replace", "prepend") and not self._is_usable(asked, where, word.upper(), text):
             return None
-        shown = to_text(to_wire(line)[:_SHOWN_OCTETS])
+        shown = first_octets(line, _SHOWN_OCTETS)
         self._held.hold(CheckMatched(self._queue_id, _LOGGED_AS.get(word, word), where, shown, text and f": {text}"))
         if word == "strip":
             return _DELETE

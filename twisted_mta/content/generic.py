@@ -16,7 +16,7 @@ from twisted_mta.interfaces import TableError
 from twisted_mta.model.address import unquote_5322
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.model.events import CommentsStripped, Emit, MappingFailed, MappingMultiValued, MappingNotAnAddress
-from twisted_mta.model.text import to_text, to_wire
+from twisted_mta.model.text import first_octets, to_text, to_wire
 
 ADDRESS_HEADERS = frozenset(
     b"apparently-to bcc cc disposition-notification-to errors-to from mail-followup-to reply-to resent-bcc resent-cc"
@@ -25,7 +25,7 @@ ADDRESS_HEADERS = frozenset(
 """The headers, in lower case, whose addresses are replaced."""
 
 _LINE_OCTETS = 70
-_SHOWN_CHARACTERS = 100
+_SHOWN_OCTETS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class GenericMapper:
             return text
         written = write(nodes)
         for element in written.stripped:
-            self._emit(CommentsStripped(element[:_SHOWN_CHARACTERS]))
+            self._emit(CommentsStripped(first_octets(element, _SHOWN_OCTETS)))
         return _folded(name.rstrip() + b": " + to_wire(written.text))
 
 

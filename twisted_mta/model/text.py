@@ -15,6 +15,16 @@ def to_wire(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def octets_in(text: str) -> int:
+    """How many octets a text has on the wire."""
+    return len(text) if text.isascii() else len(to_wire(text))
+
+
+def first_octets(text: str, count: int) -> str:
+    """The beginning of a text, as log lines show it: Postfix counts octets, and may cut a character in two."""
+    return text[:count] if text.isascii() else to_text(to_wire(text)[:count])
+
+
 def printable(text: str, *, utf8: bool = True) -> str:
     """Replace each character that could do harm in a log line or a terminal by ``?``.
 

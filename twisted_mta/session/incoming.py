@@ -15,6 +15,7 @@ from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model import events
 from twisted_mta.model.events import Emit
 from twisted_mta.model.login import Confidential
+from twisted_mta.model.text import first_octets
 from twisted_mta.session.filtering import FilteredLines
 from twisted_mta.session.overhearing import Ear
 from twisted_mta.smtp.actions import Breakage, ConnectionBrokenError, ErrorClass
@@ -35,7 +36,7 @@ from twisted_mta.smtp.settings import DialogSettings
 UNREAD_REPLIES_LIMIT = 1000
 """A server that is so many replies ahead is cut off; no group of commands is as long."""
 
-_SHOWN_CHARACTERS = 100  # of a garbage line, in the log
+_SHOWN_OCTETS = 100  # of a garbage line, in the log
 
 
 class Incoming:
@@ -224,7 +225,7 @@ class Incoming:
 
     def _take_garbage(self, line: str) -> None:
         self._garbage_came += 1
-        self._garbage.append(self._told(line)[:_SHOWN_CHARACTERS])
+        self._garbage.append(first_octets(self._told(line), _SHOWN_OCTETS))
         if len(self._garbage) > UNREAD_REPLIES_LIMIT:
             self._end_of_patience()
 

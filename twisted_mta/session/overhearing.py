@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from twisted_mta.model.events import DialogHeard, DialogSaid, Emit
-from twisted_mta.model.text import printable
+from twisted_mta.model.text import first_octets, octets_in, printable
 
-_SHOWN_CHARACTERS = 100  # of a reply line, in the log
+_SHOWN_OCTETS = 100  # of a reply line, in the log
 
 
 class Listener(Protocol):
@@ -42,7 +42,7 @@ class _Heard:
     """The lines of a reply: each with what it was replaced by, and whether there is room for it."""
 
     lines: list[tuple[str, str | None, bool]] = field(default_factory=list)
-    characters: int = -1
+    octets: int = -1
 
 
 class Ear:
@@ -55,7 +55,7 @@ class Ear:
 
         Args:
             listeners: to be told.
-            reply_limit: characters of a reply after which its further lines are dropped (line_length_limit).
+            reply_limit: octets of a reply after which its further lines are dropped (line_length_limit).
             utf8: whether commands may hold characters outside ASCII (smtputf8_enable); lines of replies are censored already.
         """
         self._listeners = listeners
@@ -74,10 +74,10 @@ class Ear:
     def came(self, line: str, instead: str | None = None) -> None:
         """A line of a reply came; `instead`: what a reply filter made of it."""
         partial = self._partial
-        has_room = partial.characters < self._reply_limit
-        partial.lines.append((line if has_room else line[:_SHOWN_CHARACTERS], instead, has_room))
+        has_room = partial.octets < self._reply_limit
+        partial.lines.append((line if has_room else line[:_SHOWN_OCTETS], instead, has_room))
         if has_room:
-            partial.characters += len(line if instead is None else instead) + 1
+            partial.octets += octets_in(line if instead is None else instead) + 1
 
     def completed(self) -> None:
         """The last line that came ended a reply."""
@@ -121,7 +121,7 @@ class DetailedLog:
 
     def heard(self, line: str) -> None:
         """Log the beginning of a reply line."""
-        self._emit(DialogHeard(self._relay, line[:_SHOWN_CHARACTERS]))
+        self._emit(DialogHeard(self._relay, first_octets(line, _SHOWN_OCTETS)))
 
     def dropped(self, line: str) -> None:
         """Log it all the same."""

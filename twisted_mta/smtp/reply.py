@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
+from twisted_mta.model.text import first_octets, octets_in
+
 _ENHANCED_STATUS = re.compile(r"[0-9]{3}. *([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |\Z)", re.DOTALL)
 _CONTINUED = re.compile(r"[0-9]{3}-")
 _LAST = re.compile(r"[0-9]{3}(?: |\Z)")
@@ -106,6 +108,8 @@ class GarbageLine:
 
 Trouble: TypeAlias = OverlongLine | EndlessLine | OverlongReply | GarbageLine
 
+
+_SHOWN_OCTETS = 30  # of what is too long, in the log
 
 _USUAL_OCTETS = 256
 _USUAL_REPLIES = 256
@@ -206,7 +210,7 @@ class LineReader:
             line = line[: line.index(b"\0")]
         text = self._censor(line)
         if overlong:
-            items.append(OverlongLine(text[:30]))
+            items.append(OverlongLine(first_octets(text, _SHOWN_OCTETS)))
         items.append(text)
 
     def _censor(self, line: bytes) -> str:
@@ -225,7 +229,7 @@ class ReplyAssembler:
         """Start with no line.
 
         Args:
-            limit: characters of text after which further lines are dropped.
+            limit: octets of text after which further lines are dropped.
         """
         self._limit = limit
         self._is_over = False
@@ -233,7 +237,7 @@ class ReplyAssembler:
 
     def _reset(self) -> None:
         self._lines: list[str] = []
-        self._stored = -1  # characters of the text so far: the first line has no newline in front
+        self._stored = -1  # octets of the text so far: the first line has no newline in front
         self._seen = 0
         self._dropping = False
         self._garbage = 0
@@ -258,10 +262,10 @@ class ReplyAssembler:
         if self._stored < self._limit:
             if line or self._lines:
                 self._lines.append(line)
-                self._stored += len(line) + 1
+                self._stored += octets_in(line) + 1
         elif not self._dropping:
             self._dropping = True
-            trouble = (OverlongReply("\n".join(self._lines)[:30]),)
+            trouble = (OverlongReply(first_octets("\n".join(self._lines), _SHOWN_OCTETS)),)
         if _CONTINUED.match(line):
             return trouble
         if not _LAST.match(line):
