@@ -8,6 +8,7 @@ from tests.kit.engine import Engine
 from tests.kit.network import NEVER, Unreachable
 from twisted_mta.model.result import FinalStatus
 from twisted_mta.routing.candidates import Family
+from twisted_mta.session.session import TlsTerms
 
 
 class WalkTests(DeliverTestCase):
@@ -50,6 +51,15 @@ class WalkTests(DeliverTestCase):
         self.assertEqual(engine.status, FinalStatus(True))
         self.deliver(
             Engine({FIRST: Unreachable(ECONNRESET)}, ONE), f"a@d.test h2.test[10.0.0.2]:25 4.4.2 deferred ({reason})"
+        )
+
+    def test_reset_in_wrapper_mode(self) -> None:
+        """Where TLS begins at once it is the handshake that the reset meets."""
+        engine = Engine({FIRST: Unreachable(ECONNRESET)}, ONE, tls=TlsTerms(wrapper=True))
+        self.deliver(
+            engine,
+            "SSL_connect error to h2.test[10.0.0.2]:25: Connection reset by peer",
+            "a@d.test h2.test[10.0.0.2]:25 4.7.5 deferred (Cannot start TLS: handshake failure)",
         )
 
     def test_session_limit(self) -> None:

@@ -1,5 +1,6 @@
 """What a delivery demands of TLS, and when it does without."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -70,10 +71,17 @@ class DemandsTests(SynchronousTestCase):
         """What failed with TLS is tried without it; the next server is asked for TLS again."""
         demands = self.demands()
         self.assertIs(self.policy(demands), MAY)
-        demands.try_in_the_clear()
+        demands.try_in_the_clear(SERVER)
         self.assertIs(self.policy(demands), NO_TLS)
         self.assertIs(self.policy(demands), MAY)
         self.assertEqual(self.policies.asked, 2)
+
+    def test_in_the_clear_only_there(self) -> None:
+        """Another server does not get what was meant for the one whose TLS has failed."""
+        demands = self.demands()
+        demands.try_in_the_clear(replace(SERVER, address="192.0.2.9"))
+        self.assertIs(self.policy(demands), MAY)
+        self.assertIs(self.policy(demands), MAY)
 
     def test_told_once(self) -> None:
         """A server that was passed over when kept sessions were looked for is passed over in its turn, without asking again."""

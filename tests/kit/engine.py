@@ -40,6 +40,7 @@ from twisted_mta.routing.router import Router
 from twisted_mta.routing.settings import RoutingSettings
 from twisted_mta.session.content_rules import PLAIN, ContentRules
 from twisted_mta.session.limits import TimeLimits
+from twisted_mta.session.session import NO_TERMS, TlsTerms
 from twisted_mta.smtp.settings import DialogSettings
 
 _TURNS_LIMIT = 10_000
@@ -87,6 +88,7 @@ class Engine:
         content: ContentRules = PLAIN,
         flags: str = "",
         reuse: Mapping[str, Any] | None = None,
+        tls: TlsTerms = NO_TERMS,
         **settings: Any,
     ) -> None:
         settings = {"randomize": False, "myhostname": "client.test", "hello_name": "client.test", **settings}
@@ -108,6 +110,7 @@ class Engine:
             self.clock,
             self.emit,
             content=content,
+            tls=tls,
             make_room=self.pool.shed,
         )
         router = Router(routing, self.dns, FakeNative(), OwnAddresses(own), self.emit, Random(1))

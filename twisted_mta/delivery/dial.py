@@ -37,7 +37,6 @@ class DialError(Exception):
         bind_problem: why the local address could not be used; empty if that is not what failed.
         reset: whether the server took the connection, and reset it at once.
         exhausted: whether this machine has run out of something, such as descriptors.
-        namaddr: ``host[address]`` of the server.
         event: what else there is to say.
     """
 
@@ -49,7 +48,6 @@ class DialError(Exception):
         bind_problem: str = "",
         reset: bool = False,
         exhausted: bool = False,
-        namaddr: str = "",
         event: Event | None = None,
     ) -> None:
         """Keep the reason."""
@@ -59,7 +57,6 @@ class DialError(Exception):
         self.bind_problem = bind_problem
         self.reset = reset
         self.exhausted = exhausted
-        self.namaddr = namaddr
         self.event = event
 
 
@@ -276,4 +273,4 @@ def dial_error(candidate: Candidate, number: int) -> DialError:
         why = DsnStatus("4.3.0", f"cannot make a connection: {os.strerror(number)}")
         return DialError(why, exhausted=True)
     why = DsnStatus("4.4.1", f"connect to {candidate.relay}: {os.strerror(number)}")
-    return DialError(why, reset=number == errno.ECONNRESET, namaddr=candidate.namaddr)
+    return DialError(why, reset=number == errno.ECONNRESET)

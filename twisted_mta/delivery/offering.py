@@ -148,7 +148,7 @@ class Offering:
         """The same server is the next one, without TLS, if that may be; for now its recipients are kept."""
         tls = self._errand.tls
         if tls is not None and await tls.may_be_left_out(turn.policy.level, turn.place):
-            tls.try_in_the_clear()
+            tls.try_in_the_clear(turn.place.candidate)
             self._errand.ledger.last_host = False
             walk.repeat()
 

@@ -16,12 +16,14 @@ from twisted_mta.delivery.kept_sessions import KeptSessions
 from twisted_mta.delivery.offering import Offering, Turn
 from twisted_mta.model import events
 from twisted_mta.model.dsn import DsnStatus
+from twisted_mta.model.tls_events import HandshakeFailed
 from twisted_mta.routing.candidates import Candidate, CandidateWalk
 from twisted_mta.routing.destination import Destination
 from twisted_mta.routing.router import Route
-from twisted_mta.session.session import Session
+from twisted_mta.session.session import NO_HANDSHAKE, Session
 from twisted_mta.smtp import phases
 from twisted_mta.smtp.actions import Breakage, Scope
+from twisted_mta.tls.handshake import RESET
 from twisted_mta.tls.policies import TlsPolicyError
 from twisted_mta.tls.policy import NO_TLS
 
@@ -111,7 +113,7 @@ class Site:
         try:
             session = await self._factory.open(candidate, is_best=turn.place.is_best, ear=ear, policy=turn.policy)
         except DialError as error:
-            self._not_reached(error, is_local=bool(candidate.path))
+            self._not_reached(error, candidate)
             if error.ends_all:
                 errand.ledger.give_up(error.why, Scope.SITE)
             return None
@@ -119,16 +121,21 @@ class Site:
             reuse.opened(session, since)
         return session
 
-    def _not_reached(self, error: DialError, *, is_local: bool) -> None:
+    def _not_reached(self, error: DialError, candidate: Candidate) -> None:
         ledger, emit = self._errand.ledger, self._errand.emit
         if error.event is not None:
             emit(error.event)
         if error.reset:
             # The server took the connection before it reset it: that is a session, if a short one.
-            lost = Breakage.LOST.value.format(namaddr=error.namaddr, doing=phases.GREETING.doing)
-            ledger.fail(DsnStatus("4.4.2", lost), Scope.SITE)
+            ledger.fail(self._lost_at_once(candidate), Scope.SITE)
         else:
             self._why = error.why
-            if not is_local and not error.ends_all:
+            if not candidate.path and not error.ends_all:
                 emit(events.HostNotReached(error.why.reason))
         ledger.end_session()
+
+    def _lost_at_once(self, candidate: Candidate) -> DsnStatus:
+        if self._errand.parts.sessions.tls.wrapper:
+            self._errand.emit(HandshakeFailed(candidate.relay, RESET))
+            return NO_HANDSHAKE
+        return DsnStatus("4.4.2", Breakage.LOST.value.format(namaddr=candidate.namaddr, doing=phases.GREETING.doing))

@@ -39,7 +39,7 @@ class TlsDemands:
         self._logins = logins
         self._backoff_seconds = backoff_seconds
         self._without_policy: dict[Candidate, TlsPolicyError] = {}  # what was told when kept sessions were looked for
-        self._in_the_clear = False  # the next connection, whatever the policy
+        self._in_the_clear: Candidate | None = None  # whose next connection is, whatever the policy
 
     async def policy(self, candidate: Candidate, destination: Destination, route: Route) -> TlsPolicy:
         """What is demanded of TLS with a server.
@@ -47,8 +47,8 @@ class TlsDemands:
         Raises:
             TlsPolicyError: it is to be passed over.
         """
-        in_the_clear, self._in_the_clear = self._in_the_clear, False
-        if in_the_clear:
+        in_the_clear, self._in_the_clear = self._in_the_clear, None
+        if candidate == in_the_clear:
             return NO_TLS
         if candidate in self._without_policy:
             raise self._without_policy.pop(candidate)
@@ -58,9 +58,9 @@ class TlsDemands:
         """A kept session with a server was not looked for: for its turn this has been told already."""
         self._without_policy[candidate] = error
 
-    def try_in_the_clear(self) -> None:
-        """The next connection is to do without: TLS has failed, and need not be."""
-        self._in_the_clear = True
+    def try_in_the_clear(self, candidate: Candidate) -> None:
+        """The next connection is to do without, if it is to this server: TLS has failed, and need not be."""
+        self._in_the_clear = candidate
 
     async def may_be_left_out(self, level: Level, place: Place) -> bool:
         """Whether mail may go out in the clear after TLS has failed: where nobody demands it, and it was tried for a while.

@@ -39,7 +39,8 @@ from twisted_mta.tls.state import TlsState
 
 T = TypeVar("T")
 
-_NO_HANDSHAKE = DsnStatus("4.7.5", "Cannot start TLS: handshake failure")
+NO_HANDSHAKE = DsnStatus("4.7.5", "Cannot start TLS: handshake failure")
+"""Why there is no mail for a server whose TLS does not work."""
 _NOT_VERIFIED = DsnStatus("4.7.5", "Server certificate not verified")
 _UNEXPECTED = DsnStatus("4.7.0", "unexpected server message")
 
@@ -260,7 +261,7 @@ class Session:
                 wire.resumeProducing()
             self.tls = await securing
         except (TlsStartError, HandshakeFailedError):
-            raise TlsFailedError(_NO_HANDSHAKE, in_handshake=True) from None
+            raise TlsFailedError(NO_HANDSHAKE, in_handshake=True) from None
         return None if self.tls.serves else Rebuff(_NOT_VERIFIED)
 
     async def transact(
