@@ -19,6 +19,16 @@ from twisted_mta.cli.tls_report import LONGEST_DIALOG, Dialog, Finding, as_json,
 from twisted_mta.tls.digests import digest_named
 
 
+class TextTests(SynchronousTestCase):
+    """`as_text`."""
+
+    def test_before_tls_1_3(self) -> None:
+        """Where there is nothing to tell of signatures, the line ends with the cipher."""
+        tls = {"protocol": "TLSv1.2", "cipher": "AES128-SHA", "used_bits": 128, "cipher_bits": 128, "details": ""}
+        finding = Finding("mx.example[192.0.2.1]:25", tls=tls | {"trusted": True, "matched": False})
+        self.assertIn("    tls: TLSv1.2 with AES128-SHA (128/128 bits)", list(as_text(finding)))
+
+
 class ReportTests(SynchronousTestCase):
     """`report`."""
 

@@ -129,7 +129,7 @@ def _rows(finding: Finding) -> Iterator[tuple[str, str]]:
         tls = finding.tls
         yield (
             "tls",
-            f"{tls['protocol']} with {tls['cipher']} ({tls['used_bits']}/{tls['cipher_bits']} bits) {tls['details']}",
+            f"{tls['protocol']} with {tls['cipher']} ({tls['used_bits']}/{tls['cipher_bits']} bits) {tls['details']}".rstrip(),
         )
         yield "trusted", "yes" if tls["trusted"] else "no"
         yield "matched", "yes" if tls["matched"] else "no"
