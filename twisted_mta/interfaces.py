@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from twisted_mta.model.answers import Answer, RecordType
+from twisted_mta.model.answers import Answer, RecordType, Search
 from twisted_mta.model.login import Login
 from twisted_mta.model.request import DeliveryRequest
 from twisted_mta.model.result import FinalStatus, RecipientResult
@@ -180,15 +180,15 @@ class IDNSClient(Interface):
     """Asks name servers."""
 
     def lookup(
-        name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
+        name: str, rdtype: RecordType, *, dnssec: bool = False, search: Search = Search.NONE
     ) -> Deferred[Answer]:
         """Ask for the records of one type at a name.
 
         Args:
-            name: in A-label form, taken as absolute unless `use_search_list`.
+            name: in A-label form, taken as absolute unless `search` says otherwise.
             rdtype: the type.
             dnssec: whether to ask for validated data.
-            use_search_list: whether the search list of resolv.conf applies (postconf(5) smtp_dns_resolver_options).
+            search: whether it may be completed by the search list of resolv.conf(5).
 
         Returns:
             Fires with the Answer; never fails: a time-out is an Answer too.

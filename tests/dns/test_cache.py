@@ -1,6 +1,7 @@
 """Tests of twisted_mta.dns.cache."""
 
 from dataclasses import replace
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -10,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from twisted_mta.dns.cache import LONGEST_KEPT, CachingClient
 from twisted_mta.interfaces import IDNSClient
-from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, RecordType
+from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, RecordType, Search
 
 A, MX = RecordType.A, RecordType.MX
 
@@ -29,10 +30,10 @@ class Source:
         self.asked: list[tuple[object, ...]] = []
 
     def lookup(
-        self, name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
+        self, name: str, rdtype: RecordType, *, dnssec: bool = False, search: Search = Search.NONE
     ) -> Deferred[Answer]:
         """Say it."""
-        self.asked.append((name, rdtype, dnssec, use_search_list))
+        self.asked.append((name, rdtype, dnssec, search))
         return succeed(replace(self.answer, name=name, rdtype=rdtype))
 
 
@@ -45,7 +46,7 @@ class CacheTests(SynchronousTestCase):
         self.clock = Clock()
         self.cache = CachingClient(self.source, self.clock, max_entries=3)
 
-    def ask(self, name: str = "a.example", rdtype: RecordType = A, **options: bool) -> tuple[Answer, bool]:
+    def ask(self, name: str = "a.example", rdtype: RecordType = A, **options: Any) -> tuple[Answer, bool]:
         """Ask the cache; says whether the source was asked."""
         before = len(self.source.asked)
         answer = self.successResultOf(self.cache.lookup(name, rdtype, **options))
@@ -102,15 +103,15 @@ class CacheTests(SynchronousTestCase):
     def test_each_question(self) -> None:
         """Type, validation and search list make another question."""
         self.cache = CachingClient(self.source, self.clock)
-        questions: list[tuple[RecordType, dict[str, bool]]] = [
-            (A, {}), (MX, {}), (A, {"dnssec": True}), (A, {"use_search_list": True}),
+        questions: list[tuple[RecordType, dict[str, Any]]] = [
+            (A, {}), (MX, {}), (A, {"dnssec": True}), (A, {"search": Search.FIRST}),
         ]  # fmt: skip
         for rdtype, options in questions:
             self.assertTrue(self.ask("a.example", rdtype, **options)[1])
         for rdtype, options in questions:
             self.assertFalse(self.ask("a.example", rdtype, **options)[1])
-        expected = [("a.example", A, False, False), ("a.example", MX, False, False)]
-        expected += [("a.example", A, True, False), ("a.example", A, False, True)]
+        expected = [("a.example", A, False, Search.NONE), ("a.example", MX, False, Search.NONE)]
+        expected += [("a.example", A, True, Search.NONE), ("a.example", A, False, Search.FIRST)]
         self.assertEqual(self.source.asked, expected)
 
     def test_room(self) -> None:

@@ -10,7 +10,7 @@ from twisted_mta.dns.client import StubResolver, random_id
 from twisted_mta.dns.resolution import Ask
 from twisted_mta.dns.resolv_conf import ResolvConf, Server
 from twisted_mta.interfaces import IDNSClient
-from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, RecordType
+from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, RecordType, Search
 
 A, MX = RecordType.A, RecordType.MX
 
@@ -82,7 +82,7 @@ class LookupTests(ClientTestCase):
     def test_configuration_as_of_now(self) -> None:
         """Each lookup follows the configuration of its time."""
         self.conf = ResolvConf(servers=(Server("192.0.2.1", 53),), search=("example",))
-        answer = self.successResultOf(self.resolver.lookup("dest", A, use_search_list=True))
+        answer = self.successResultOf(self.resolver.lookup("dest", A, search=Search.BOTH))
         self.assertEqual((answer.name, answer.result), ("dest", LookupResult.OK))
 
     def test_given_servers(self) -> None:
@@ -144,7 +144,7 @@ class ConcurrentTests(ClientTestCase):
         self.resolver.lookup("dest.example", MX)
         self.resolver.lookup("dest.example", A)
         self.resolver.lookup("dest.example", A, dnssec=True)
-        self.resolver.lookup("dest.example", A, use_search_list=True)
+        self.resolver.lookup("dest.example", A, search=Search.BOTH)
         self.resolver.lookup("Dest.example", A)
         while self.waiting:
             self.reply()

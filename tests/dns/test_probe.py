@@ -7,7 +7,7 @@ from tests.routing.fakes import FakeDNS, Zone
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.dns.probe import Probe, ProbingClient, ValidationWatch
 from twisted_mta.interfaces import IDNSClient
-from twisted_mta.model.answers import LookupResult, RecordType
+from twisted_mta.model.answers import LookupResult, RecordType, Search
 from twisted_mta.model.events import Event, ProbeNotValidated, ValidationInDoubt
 
 A, MX, NS = RecordType.A, RecordType.MX, RecordType.NS
@@ -46,7 +46,7 @@ class ProbeTests(SynchronousTestCase):
         self.ask(client)
         self.ask(client, "mx.d.example", A)
         self.assertEqual(self.dns.questions, ["MX d.example", "NS .", "A mx.d.example"])
-        self.assertEqual(self.dns.options[1], (True, False))
+        self.assertEqual(self.dns.options[1], (True, Search.NONE))
         self.assertEqual(self.events, [])
 
     def test_resolver_does_not(self) -> None:

@@ -11,7 +11,7 @@ from tests.dns.driving import Network, Zone
 from twisted_mta.dns.resolution import Question, Resolution, candidate_names
 from twisted_mta.dns.resolv_conf import ResolvConf
 from twisted_mta.dns.wire import question_length
-from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, MxRecord, NameRecord, RecordType
+from twisted_mta.model.answers import AddressRecord, Answer, LookupResult, MxRecord, NameRecord, RecordType, Search
 from twisted_mta.model.events import Event
 
 A, AAAA, MX, NS = RecordType.A, RecordType.AAAA, RecordType.MX, RecordType.NS
@@ -383,18 +383,33 @@ class SearchTests(ResolutionTestCase):
     def test_candidates(self) -> None:
         """A name with enough dots is tried as it stands first, another one last."""
         conf = ResolvConf(search=("a.example", "b.example"))
-        self.assertEqual(candidate_names("host", conf), ("host.a.example", "host.b.example", "host"))
-        self.assertEqual(candidate_names("host.x", conf), ("host.x", "host.x.a.example", "host.x.b.example"))
+        self.assertEqual(candidate_names("host", conf, Search.BOTH), ("host.a.example", "host.b.example", "host"))
+        self.assertEqual(
+            candidate_names("host.x", conf, Search.BOTH), ("host.x", "host.x.a.example", "host.x.b.example")
+        )
         conf = ResolvConf(search=("a.example",), ndots=2)
-        self.assertEqual(candidate_names("host.x", conf), ("host.x.a.example", "host.x"))
+        self.assertEqual(candidate_names("host.x", conf, Search.BOTH), ("host.x.a.example", "host.x"))
         long = ".".join(["a" * 63] * 3 + ["b" * 61])
-        self.assertEqual(candidate_names(long, conf), (long,))
+        self.assertEqual(candidate_names(long, conf, Search.BOTH), (long,))
+
+    def test_one_of_two(self) -> None:
+        """Alone, each option of smtp(8) is for other names: those without a dot get one domain, those with a dot all."""
+        conf = ResolvConf(search=("a.example", "b.example"))
+        for search, name, names in (
+            (Search.FIRST, "host", ("host.a.example", "host")),
+            (Search.FIRST, "host.x", ("host.x",)),
+            (Search.DOTTED, "host", ("host",)),
+            (Search.DOTTED, "host.x", ("host.x", "host.x.a.example", "host.x.b.example")),
+            (Search.NONE, "host", ("host",)),
+            (Search.NONE, "host.x", ("host.x",)),
+        ):
+            self.assertEqual(candidate_names(name, conf, search), names)
 
     def test_found_by_search(self) -> None:
         """The first name that has data answers; the answer is that of the name asked for."""
         network = Network({"host.b.example": {"A": ["192.0.2.1"]}})
         conf = network.conf(search=("a.example", "b.example", "c.example"))
-        answer = network.resolve("host", A, conf, use_search_list=True)
+        answer = network.resolve("host", A, conf, search=Search.BOTH)
         self.assertEqual((answer.name, answer.result), ("host", LookupResult.OK))
         self.assertEqual(network.queries, [("A", "host.a.example"), ("A", "host.b.example")])
 
@@ -409,16 +424,16 @@ class SearchTests(ResolutionTestCase):
         zone = {"host.a.example": {"MX": ["10 a.example"]}, "host.x.a.example": {"MX": ["10 a.example"]}}
         network = Network({**zone, "host.s.example": {"fault": "servfail"}})
         conf = network.conf(search=("a.example", "s.example"))
-        answer = network.resolve("host", A, conf, use_search_list=True)
+        answer = network.resolve("host", A, conf, search=Search.BOTH)
         self.assert_error(answer, LookupResult.NOT_FOUND, "data", "host")
-        answer = network.resolve("host.x", A, conf, use_search_list=True)
+        answer = network.resolve("host.x", A, conf, search=Search.BOTH)
         self.assert_error(answer, LookupResult.NOT_FOUND, "host", "host.x")
-        answer = network.resolve("host", A, network.conf(search=("s.example",)), use_search_list=True)
+        answer = network.resolve("host", A, network.conf(search=("s.example",)), search=Search.BOTH)
         self.assert_error(answer, LookupResult.RETRY, "again", "host")
 
     def test_no_server_ends_the_search(self) -> None:
         """If no server answers, other names are not tried."""
         network = Network(None)
-        answer = network.resolve("host", A, network.conf(search=("a.example",), attempts=1), use_search_list=True)
+        answer = network.resolve("host", A, network.conf(search=("a.example",), attempts=1), search=Search.BOTH)
         self.assert_error(answer, LookupResult.RETRY, "again", "host")
         self.assertEqual(len(network.asks), 1)

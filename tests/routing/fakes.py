@@ -18,6 +18,7 @@ from twisted_mta.model.answers import (
     NameRecord,
     Record,
     RecordType,
+    Search,
     SrvRecord,
     TlsaRecord,
 )
@@ -50,14 +51,14 @@ class FakeDNS:
         self.secure = secure
         self.lifetime = lifetime
         self.questions: list[str] = []
-        self.options: list[tuple[bool, bool]] = []
+        self.options: list[tuple[bool, Search]] = []
 
     def lookup(
-        self, name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
+        self, name: str, rdtype: RecordType, *, dnssec: bool = False, search: Search = Search.NONE
     ) -> Deferred[Answer]:
         """Answer from the zone."""
         self.questions.append(f"{rdtype.name} {name}")
-        self.options.append((dnssec, use_search_list))
+        self.options.append((dnssec, search))
         found = self.zone.get((rdtype.name, name), LookupResult.NOT_FOUND)
         if isinstance(found, LookupResult):
             reason = self._reason(name, rdtype, found)

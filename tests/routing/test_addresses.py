@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.routing.fakes import World, problem, relays
 from twisted_mta.dns.native import NativeAddresses, NativeFailure
-from twisted_mta.model.answers import LookupResult
+from twisted_mta.model.answers import LookupResult, Search
 from twisted_mta.model.events import DomainNotConverted, RecordLimitExceeded
 from twisted_mta.routing.candidates import Family
 
@@ -85,8 +85,8 @@ class DnsTests(SynchronousTestCase):
     def test_options(self) -> None:
         """DNSSEC and the search list are asked for where settings say so."""
         for dnssec in (False, True):
-            for search in (False, True):
-                world = World(BOTH, dnssec=dnssec, use_search_list=search)
+            for search in (Search.NONE, Search.FIRST):
+                world = World(BOTH, dnssec=dnssec, search=search)
                 world.route("[h.example]")
                 self.assertEqual(world.dns.options, [(dnssec, search)] * 2)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mta.config.settings import load_settings
+from twisted_mta.model.answers import Search
 from twisted_mta.model.events import AddressFamilyDisabled
 from twisted_mta.routing.candidates import Family
 from twisted_mta.routing.destination import parse_nexthop
@@ -89,7 +90,7 @@ class FromSettingsTests(SynchronousTestCase):
             settings,
             {
                 "preferred_family": Family.IPV6,
-                "use_search_list": True,
+                "search": Search.DOTTED,
                 "randomize": False,
                 "balance": False,
                 "session_limit": 9,

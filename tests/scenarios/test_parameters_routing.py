@@ -18,7 +18,7 @@ from twisted_mta.assembly import NameService, build_agent, open_tables
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import load_settings
 from twisted_mta.dns.probe import ValidationWatch
-from twisted_mta.model.answers import LookupResult
+from twisted_mta.model.answers import LookupResult, Search
 from twisted_mta.model.events import Event, WrappermodeNeeded
 from twisted_mta.routing.destination import parse_nexthop
 from twisted_mta.routing.router import Route
@@ -155,12 +155,12 @@ class RouteTests(RouteTestCase):
     def test_smtp_dns_support_level(self) -> None:
         """Validated answers are wanted."""
         self.route(self.host, A_AND_AAAA, smtp_dns_support_level="dnssec")
-        self.assertEqual(self.dns.options[0], (True, False))
+        self.assertEqual(self.dns.options[0], (True, Search.NONE))
 
     def test_smtp_dns_resolver_options(self) -> None:
         """Names may be incomplete."""
         self.route(self.host, A_AND_AAAA, smtp_dns_resolver_options="res_defnames")
-        self.assertEqual(self.dns.options[0], (False, True))
+        self.assertEqual(self.dns.options[0], (False, Search.FIRST))
 
     def test_smtp_dns_reply_filter(self) -> None:
         """Records that are not wanted."""

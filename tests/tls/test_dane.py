@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tls.asking import Asking, Reached, asking, inline_table, reached
-from twisted_mta.model.answers import LookupResult
+from twisted_mta.model.answers import LookupResult, Search
 from twisted_mta.routing.found import Referral
 from twisted_mta.tls.levels import Level
 from twisted_mta.tls.policy import Association, TlsPolicy
@@ -256,7 +256,7 @@ class NameTests(DaneTestCase):
         world = self.world({ALIAS: ["real.example"], MX: [GOOD], SECOND: ["3 0 0 ff"]})
         self.assert_dane(world.policy(self.alias(secure=False)), "mx.example")
         self.assertEqual(world.dns.questions, ["CNAME mx.example", "TLSA _25._tcp.mx.example"])
-        self.assertEqual(world.dns.options, [(True, False)] * 2)
+        self.assertEqual(world.dns.options, [(True, Search.NONE)] * 2)
 
     def test_insecure_alias(self) -> None:
         """An insecure alias can have none."""

@@ -46,6 +46,8 @@ class DnsRows(Rows, load=Load.AGENT):
         doc="Whether DNS is used, and whether with DNSSEC; empty: see disable_dns_lookups.",
     )
     smtp_dns_resolver_options = mask(
-        "", RESOLVER_OPTIONS, doc="Whether names get the default domain (res_defnames) or the search list (res_dnsrch)."
+        "",
+        RESOLVER_OPTIONS,
+        doc="Whether names without a dot get our domain (res_defnames), and names with one the search list (res_dnsrch).",
     )
     smtp_dns_reply_filter = items("", doc="Tables that may drop records of DNS replies.")

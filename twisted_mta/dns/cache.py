@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from twisted_mta.interfaces import IDNSClient
-from twisted_mta.model.answers import Answer, LookupResult, RecordType
+from twisted_mta.model.answers import Answer, LookupResult, RecordType, Search
 
 LONGEST_KEPT = 3600
 """Seconds for which an answer is kept, at most."""
@@ -23,7 +23,7 @@ MOST_ENTRIES = 10000
 
 _KEPT = (LookupResult.OK, LookupResult.NOT_FOUND, LookupResult.NULL_MX, LookupResult.NULL_SRV)
 
-_Key = tuple[str, RecordType, bool, bool]
+_Key = tuple[str, RecordType, bool, Search]
 
 
 @implementer(IDNSClient)
@@ -43,14 +43,14 @@ class CachingClient:
         self._entries: OrderedDict[_Key, tuple[float, Answer]] = OrderedDict()
 
     def lookup(
-        self, name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
+        self, name: str, rdtype: RecordType, *, dnssec: bool = False, search: Search = Search.NONE
     ) -> Deferred[Answer]:
         """See IDNSClient."""
-        key = (name.lower(), rdtype, dnssec, use_search_list)
+        key = (name.lower(), rdtype, dnssec, search)
         known = self._find(key, name)
         if known is not None:
             return succeed(known)
-        asked = self._client.lookup(name, rdtype, dnssec=dnssec, use_search_list=use_search_list)
+        asked = self._client.lookup(name, rdtype, dnssec=dnssec, search=search)
         return asked.addCallback(self._keep, key)
 
     def clear(self) -> None:

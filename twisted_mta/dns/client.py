@@ -18,7 +18,7 @@ from twisted_mta.dns.resolution import Ask, Question, Resolution
 from twisted_mta.dns.resolv_conf import ResolvConf, Server, is_server_address
 from twisted_mta.dns.transport import NetworkReactor, SocketTransport
 from twisted_mta.interfaces import IDNSClient
-from twisted_mta.model.answers import Answer, RecordType
+from twisted_mta.model.answers import Answer, RecordType, Search
 from twisted_mta.model.events import Emit
 
 
@@ -76,10 +76,10 @@ class StubResolver:
         return cls(reactor, lambda: conf, emit)
 
     def lookup(
-        self, name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
+        self, name: str, rdtype: RecordType, *, dnssec: bool = False, search: Search = Search.NONE
     ) -> Deferred[Answer]:
         """See IDNSClient."""
-        question = Question(name, rdtype, dnssec, use_search_list)
+        question = Question(name, rdtype, dnssec, search)
         shared = self._under_way.get(question)
         if shared is None:
             resolving = Deferred.fromCoroutine(self._resolve(question))

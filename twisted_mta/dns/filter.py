@@ -20,6 +20,7 @@ from twisted_mta.model.answers import (
     NameRecord,
     Record,
     RecordType,
+    Search,
     SrvRecord,
     TlsaRecord,
 )
@@ -55,10 +56,10 @@ class FilteringClient:
         self._emit = emit
 
     def lookup(
-        self, name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
+        self, name: str, rdtype: RecordType, *, dnssec: bool = False, search: Search = Search.NONE
     ) -> Deferred[Answer]:
         """See IDNSClient."""
-        asked = self._client.lookup(name, rdtype, dnssec=dnssec, use_search_list=use_search_list)
+        asked = self._client.lookup(name, rdtype, dnssec=dnssec, search=search)
         return asked.addCallback(self._filtered)
 
     def _filtered(self, answer: Answer) -> Deferred[Answer]:

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import IDNSClient
-from twisted_mta.model.answers import Answer, LookupResult, RecordType
+from twisted_mta.model.answers import Answer, LookupResult, RecordType, Search
 from twisted_mta.model.events import Emit, ProbeNotValidated, ValidationInDoubt
 
 _NO_RESPONSE = (LookupResult.RETRY, LookupResult.FAIL)
@@ -86,10 +86,10 @@ class ProbingClient:
         self._emit = emit
 
     def lookup(
-        self, name: str, rdtype: RecordType, *, dnssec: bool = False, use_search_list: bool = False
+        self, name: str, rdtype: RecordType, *, dnssec: bool = False, search: Search = Search.NONE
     ) -> Deferred[Answer]:
         """See IDNSClient."""
-        asked = self._client.lookup(name, rdtype, dnssec=dnssec, use_search_list=use_search_list)
+        asked = self._client.lookup(name, rdtype, dnssec=dnssec, search=search)
         return asked.addCallback(self._look) if dnssec and not self._watch.settled else asked
 
     def _look(self, answer: Answer) -> Answer | Deferred[Answer]:

@@ -19,7 +19,7 @@ from twisted_mta.dns.hostnames import hostname_problem, valid_address, valid_hos
 from twisted_mta.dns.reading import LONGEST_LIFETIME, Found, Unusable, read_answers, type_name
 from twisted_mta.dns.resolv_conf import ResolvConf, Server
 from twisted_mta.dns.wire import LONGEST_NAME, Reply, build_query, read_reply
-from twisted_mta.model.answers import Answer, LookupResult, RecordType
+from twisted_mta.model.answers import Answer, LookupResult, RecordType, Search
 from twisted_mta.model.events import Emit, NameServerLoop
 
 MOST_QUERIES = 10
@@ -35,7 +35,7 @@ class Question:
     name: str
     rdtype: RecordType
     dnssec: bool = False
-    use_search_list: bool = False
+    search: Search = Search.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Resolution:
             )
         if len(name) > LONGEST_NAME:
             return _failed(question, *_failure_text(Failure.FATAL, name, rdtype))
-        candidates = candidate_names(name, self.conf) if question.use_search_list else (name,)
+        candidates = candidate_names(name, self.conf, question.search)
         secure, lifetime = question.dnssec, LONGEST_LIFETIME
         for _ in range(MOST_QUERIES):
             reply = yield from self._ask_for_any(candidates, name, rdtype, secure)
@@ -180,9 +180,12 @@ class Resolution:
         return None if data is None else read_reply(data, query)
 
 
-def candidate_names(name: str, conf: ResolvConf) -> tuple[str, ...]:
+def candidate_names(name: str, conf: ResolvConf, search: Search) -> tuple[str, ...]:
     """The names to try for a name that need not be complete, in this order (resolv.conf(5), search and ndots)."""
-    completed = [f"{name}.{domain}" for domain in conf.search]
+    if not search & (Search.DOTTED if "." in name else Search.FIRST):
+        return (name,)
+    domains = conf.search if search & Search.DOTTED else conf.search[:1]
+    completed = [f"{name}.{domain}" for domain in domains]
     names = [name, *completed] if name.count(".") >= conf.ndots else [*completed, name]
     return tuple(candidate for candidate in names if len(candidate) <= LONGEST_NAME)
 

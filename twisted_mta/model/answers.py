@@ -23,6 +23,18 @@ class RecordType(enum.IntEnum):
     TLSA = 52
 
 
+class Search(enum.Flag):
+    """Which names the search list of resolv.conf(5) completes: the options of postconf(5) smtp_dns_resolver_options."""
+
+    NONE = 0
+    FIRST = enum.auto()
+    """Names without a dot, by its first domain (res_defnames)."""
+    DOTTED = enum.auto()
+    """Names with a dot, by all of its domains (res_dnsrch)."""
+    BOTH = FIRST | DOTTED
+    """All names, by all of its domains."""
+
+
 class LookupResult(enum.IntEnum):
     """The classes of results; of several lookups for one name the one with the highest number counts."""
 

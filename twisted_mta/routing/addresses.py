@@ -102,9 +102,7 @@ class Hosts:
         best: Answer | None = None
         addresses: list[HostAddress] = []
         for family in settings.families:
-            answer = await self._dns.lookup(
-                name, RDTYPES[family], dnssec=dnssec, use_search_list=settings.use_search_list
-            )
+            answer = await self._dns.lookup(name, RDTYPES[family], dnssec=dnssec, search=settings.search)
             if best is None or answer.result >= best.result:
                 best = answer
             more = [

@@ -7,6 +7,8 @@ Sources: postconf(5), the parameters named at the fields.
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 from twisted.internet.defer import Deferred
 
@@ -14,6 +16,7 @@ from twisted_mta.config.choices import AddressPreference, DnsSupport, InsecureMx
 from twisted_mta.config.parameters_routing import FirstRoutingRows
 from twisted_mta.config.settings import Settings
 from twisted_mta.config.values import parse_known_tcp_ports
+from twisted_mta.model.answers import Search
 from twisted_mta.model.events import AddressFamilyDisabled, Event
 from twisted_mta.routing.candidates import Family
 
@@ -23,6 +26,7 @@ _PREFERRED = {
     AddressPreference.IPV4: Family.IPV4,
     AddressPreference.IPV6: Family.IPV6,
 }
+_SEARCHES = {"res_defnames": Search.FIRST, "res_dnsrch": Search.DOTTED}
 _NAMES = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
 
 ServiceMatch = Callable[[str], bool | Deferred[bool]]
@@ -56,7 +60,7 @@ class RoutingSettings:
             (smtp_tls_dane_insecure_mx_policy above may).
         hosts_by_dns: smtp_host_lookup has dns.
         hosts_by_native: smtp_host_lookup has native, or DNS is not used.
-        use_search_list: smtp_dns_resolver_options has res_defnames or res_dnsrch.
+        search: smtp_dns_resolver_options.
         srv_services: whether SRV records are looked up for a service as written (use_srv_lookup); None: for none.
         ignore_srv_lookup_error: a failing SRV look-up is passed over.
         allow_srv_lookup_fallback: any SRV look-up without result is passed over.
@@ -87,7 +91,7 @@ class RoutingSettings:
     dnssec_for_insecure_mx: bool = False
     hosts_by_dns: bool = True
     hosts_by_native: bool = False
-    use_search_list: bool = False
+    search: Search = Search.NONE
     srv_services: ServiceMatch | None = None
     ignore_srv_lookup_error: bool = False
     allow_srv_lookup_fallback: bool = False
@@ -131,7 +135,7 @@ class RoutingSettings:
             and settings.smtp_tls_dane_insecure_mx_policy is not InsecureMxPolicy.MAY,
             hosts_by_dns="dns" in settings.effective_host_lookup,
             hosts_by_native="native" in settings.effective_host_lookup,
-            use_search_list=bool(settings.smtp_dns_resolver_options),
+            search=reduce(or_, map(_SEARCHES.__getitem__, settings.smtp_dns_resolver_options), Search.NONE),
             srv_services=srv_services,
             ignore_srv_lookup_error=settings.ignore_srv_lookup_error,
             allow_srv_lookup_fallback=settings.allow_srv_lookup_fallback,
