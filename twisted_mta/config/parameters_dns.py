@@ -48,6 +48,6 @@ class DnsRows(Rows, load=Load.AGENT):
     smtp_dns_resolver_options = mask(
         "",
         RESOLVER_OPTIONS,
-        doc="Whether names without a dot get our domain (res_defnames), and names with one the search list (res_dnsrch).",
+        doc="Whether names without a dot get our domain (res_defnames), others the search list (res_dnsrch).",
     )
     smtp_dns_reply_filter = items("", doc="Tables that may drop records of DNS replies.")
