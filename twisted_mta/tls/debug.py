@@ -41,20 +41,18 @@ _ALERTS = {
     70: "protocol version",
     71: "insufficient security",
     80: "internal error",
-    86: "inappropriate fallback",
     90: "user canceled",
     100: "no renegotiation",
-    109: "missing extension",
     110: "unsupported extension",
     111: "certificate unobtainable",
     112: "unrecognized name",
     113: "bad certificate status response",
     114: "bad certificate hash value",
     115: "unknown PSK identity",
-    116: "certificate required",
     120: "no application protocol",
 }
-"""What alerts mean, in the library's words."""
+"""What alerts mean, in the words of OpenSSL 3.0, with which logs have been written for years; it has none for those of TLS 1.3. What
+breaks a connection is told again, and better, as a problem of the library."""
 
 
 def tell_steps(context: SSL.Context, emit: Emit) -> None:
