@@ -129,6 +129,14 @@ class SqliteTests(DatabaseCase):
         found = [self.opened.find(spec, key) for key in ("u@", "u@b", "u@a", "u", "@b", "@")]
         self.assertEqual(found, ["x", "x", None, None, None, None])
 
+    def test_list_without_domains(self) -> None:
+        """Where the list has no domain, the table is asked for no key."""
+        self.opened.write("domains", "\n")
+        for domains in (f"{self.opened.directory}/domains", "#x", ","):
+            spec = self.table(f"query = select 'x'\ndomain = {domains}\n")
+            self.assertIsNone(self.opened.find(spec, "u@x"))
+            self.opened.tables.close()
+
     def test_domain_errors(self) -> None:
         """Where the list of domains cannot be asked, the table cannot."""
         spec = self.table("query = select 'x'\ndomain = fail:x\n")

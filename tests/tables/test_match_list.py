@@ -81,6 +81,14 @@ class StringListTests(MatchListCase):
         self.assertEqual(self.matching(self.made(f"{outer}"), "a", "b", "c", "d", "x", "y"), ["a", "b", "y"])
         self.assertEqual(self.matching(self.made(f"!{outer} static:x"), "a", "b", "x", "y"), ["x"])
 
+    def test_nothing_in_it(self) -> None:
+        """A list of which nothing is left is a list, though nothing matches it; one without text is none."""
+        for text in (str(self.opened.write("empty", "# none\n")), "#comment"):
+            made = self.made(text)
+            self.assertTrue(made)
+            self.assertFalse(made.test("a"))
+        self.assertFalse(self.made(" "))
+
     def test_file_that_is_not_there(self) -> None:
         """It is told at once, and is an error at every use that comes that far; it is noticed when it comes."""
         path = self.opened.directory / "later"

@@ -48,6 +48,7 @@ class DomainFilter:
     """
 
     def __init__(self, request: TableRequest, source: str, domains: str) -> None:
+        self._takes_all = not domains
         self._list = MatchList(
             source,
             split_items(domains),
@@ -64,7 +65,7 @@ class DomainFilter:
         Raises:
             TableError: the list cannot be searched.
         """
-        if not self._list:
+        if self._takes_all:
             return True
         return "@" in key.whole and key.user is not None and await self._list.matches(key.domain or "")
 

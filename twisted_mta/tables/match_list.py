@@ -58,7 +58,7 @@ class _Item:
 
 
 class MatchList:
-    """A list that names, and addresses, may match; false if there are no items."""
+    """A list that names, and addresses, may match; false if nothing is said: one that names an empty file matches nothing."""
 
     def __init__(
         self,
@@ -97,10 +97,12 @@ class MatchList:
         self._open_errors_are_fatal = open_errors_are_fatal
         self._fold: Fold = fold_unicode if utf8 else fold_ascii
         self._files: list[OpenFile | UnavailableTable] = []
-        self._items = tuple(self._read(items, negated=False, depth=0))
+        words = tuple(items)
+        self._is_there = bool(words)
+        self._items = tuple(self._read(words, negated=False, depth=0))
 
     def __bool__(self) -> bool:
-        return bool(self._items)
+        return self._is_there
 
     async def matches(self, name: str, address: str = "") -> bool:
         """Whether a name, or its address, matches. Waits for nothing where all tables answer at once.
