@@ -18,7 +18,7 @@ from twisted_mta.model.request import MessageStats, Recipient
 from twisted_mta.model.result import Fate, RecipientResult
 from twisted_mta.observe.maillog import line_of
 from twisted_mta.options import Options
-from twisted_mta.service import DeliveryService
+from twisted_mta.resident import DeliveryService
 
 
 class EffectTests(GenerationTestCase):

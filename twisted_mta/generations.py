@@ -3,7 +3,7 @@
 A request keeps the generation that was in force when it arrived; a change puts a new one in force, and the old one is given up
 when its last request is done. A configuration that cannot be used makes a generation too: one that defers all mail, and says why.
 
-Flow: service.py asks the GenerationLoader at start, on reload, and when a file has changed.
+Flow: resident.py asks the GenerationLoader at start, on reload, and when a file has changed.
 Sources: postconf(5) and master(5) for what a configuration is; smtp(8) for when it is read.
 """
 

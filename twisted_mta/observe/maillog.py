@@ -1,6 +1,6 @@
 """Events as the lines that Postfix would log: pure functions.
 
-Flow: service.py gives every room an `emit` that renders with `line_of` and hands the text to a log writer (postfix/postlog.py).
+Flow: resident.py gives every room an `emit` that renders with `line_of` and hands the text to a log writer (postfix/postlog.py).
 Sources: smtp(8) and postconf(5); the recorded log of a running Postfix; RFC 3463 for the codes.
 """
 

@@ -1,6 +1,6 @@
 """Listen on a UNIX socket with a name that others count on: private/NAME, or a control socket.
 
-Flow: service.py starts a PrivateSocket with the factory of postfix/requests.py or postfix/handoff.py; a supervisor of several
+Flow: resident.py starts a PrivateSocket with the factory of postfix/requests.py or postfix/handoff.py; a supervisor of several
 workers takes `bind_socket` and SocketWatch instead, and gives each worker a copy of the socket for its Acceptor.
 Sources: unix(7); master(8); qmgr(8); postconf(5) transport_retry_time, master_service_disable.
 

@@ -1,7 +1,7 @@
 """Our own entry in master.cf: that of our name, if it runs a delivery agent. It is read at start and on reload, as by master(8).
 
 A worker does not read it itself, but gets it from its supervisor: it may be started because something else has changed.
-Flow: generations.py asks for its options; service.py reads it anew, and hands it to workers.
+Flow: generations.py asks for its options; supervised.py reads it anew, and hands it to workers.
 Sources: master(5); master(8); postconf(5) master_service_disable, compatibility_level.
 """
 

@@ -2,7 +2,7 @@
 
 ``postfix reload`` replaces the queue manager, but does not reach a service that master(8) has not started.
 
-Flow: requests.py shows each new connection; service.py reads the configuration again when there is a new queue manager.
+Flow: requests.py shows each new connection; resident.py reads the configuration again when there is a new queue manager.
 Sources: postfix(1) reload; qmgr(8), oqmgr(8); unix(7) SO_PEERCRED; proc(5).
 """
 

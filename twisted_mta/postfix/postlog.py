@@ -1,6 +1,6 @@
 """Where log lines go: to postlogd(8) or syslog, which never makes the caller wait, or to a stream.
 
-Flow: service.py renders events with observe/maillog.py and writes the texts here; Twisted's own warnings come over the bridge.
+Flow: resident.py renders events with observe/maillog.py and writes the texts here; Twisted's own warnings come over the bridge.
 Sources: postlogd(8), MAILLOG_README; postconf(5) maillog_file, syslog_facility, syslog_name, postlog_service_name; syslog(3);
 RFC 3164 section 4.1.
 """

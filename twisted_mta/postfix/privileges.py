@@ -1,6 +1,6 @@
 """Become the mail owner for good.
 
-Flow: service.py looks the owner up while loading the configuration, opens all that only root may, and then calls `become`.
+Flow: resident.py looks the owner up while loading the configuration, opens all that only root may, and then calls `become`.
 Sources: postconf(5) mail_owner, setgid_group, default_privs, queue_directory; master(8); setuid(2), initgroups(3).
 """
 

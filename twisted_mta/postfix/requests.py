@@ -130,7 +130,7 @@ class DeliveryListener(Factory):
         self._grace: IDelayedCall | None = None
         self._ends: list[Deferred[None]] = []
 
-    # ---- for service.py ----
+    # ---- for resident.py ----
 
     @property
     def waiting(self) -> int:

@@ -5,7 +5,7 @@ cannot take up a change: it says that there is one, and the supervisor starts a 
 ready, the old one is told to end, finishes what it holds, and is gone. All of them accept from the same sockets, which belong
 to the supervisor: no connection is refused in between.
 
-Flow: service.py runs it where the service was started as root; workers are processes of the same program.
+Flow: supervised.py runs it where the service was started as root; workers are processes of the same program.
 Sources: master(8) for what a parent of daemons does; socket(7), unix(7).
 """
 

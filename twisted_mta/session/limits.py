@@ -1,6 +1,6 @@
 """Time limits of a dialog, per read and write or as a budget for a whole phase.
 
-Flow: service.py makes TimeLimits from Settings; session/alarm.py asks a Deadline how long it may wait.
+Flow: assembly.py makes TimeLimits from Settings; session/alarm.py asks a Deadline how long it may wait.
 Sources: postconf(5) smtp_*_timeout, smtp_per_request_deadline, smtp_min_data_rate; RFC 5321 section 4.5.3.2.
 """
 

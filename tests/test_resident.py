@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.test_generations import Reactor
 from twisted_mta.model.events import AcceptFailed, SocketRestored
 from twisted_mta.options import Options
-from twisted_mta.service import DeliveryService
+from twisted_mta.resident import DeliveryService
 
 
 class Roomy:
