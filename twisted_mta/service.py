@@ -27,7 +27,8 @@ def makeService(options: Options) -> Service:
     kind = WorkerService if options["worker"] else SupervisorService if os.geteuid() == 0 else DeliveryService
     service = kind(options, reactor)
     service.load_openssl()
-    reactor.callWhenRunning(_settle_memory)
+    # A turn later, as it takes a moment: until the service minds signals, they would end it in another way.
+    reactor.callWhenRunning(reactor.callLater, 0, _settle_memory)
     return service
 
 
