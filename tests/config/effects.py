@@ -78,7 +78,6 @@ ELSEWHERE = {name: f"{case}.test_{name}" for case, names in _OTHER_CASES.items()
     "data_directory": "tests.scenarios.test_oauth.OauthTests.test_consent",
     "debug_peer_list": "tests.test_assembly.WitnessTests.test_debug_peer_list",
     "master_service_disable": "tests.test_generations.GenerationTests.test_entry_that_master_serves",
-    "tcp_windowsize": "tests.delivery.test_dial.DialSettingsTests.test_given_address",
 }
 """The test of a parameter that is not where CASES says."""
 

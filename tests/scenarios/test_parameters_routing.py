@@ -4,19 +4,21 @@ Each test is named after its parameter, and fails if that has its default: ``pyt
 All but those of MX records, which LMTP does not know, run once more with LMTP, whose parameters have names of their own.
 """
 
+import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.kit.script import Script
+from tests.kit.script import Late, Script
 from tests.routing.fakes import FakeDNS, Zone, problem, relays
 from tests.scenarios.parameters import ParameterTestCase, named
-from tests.scenarios.world import SETTINGS
+from tests.scenarios.world import SETTINGS, reactor
 from tests.test_assembly import Reactor
 from twisted_mta.assembly import NameService, build_agent, open_tables
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import load_settings
+from twisted_mta.delivery.connecting import ClientTransport
 from twisted_mta.dns.probe import ValidationWatch
 from twisted_mta.model.answers import LookupResult, Search
 from twisted_mta.model.events import Event, WrappermodeNeeded
@@ -285,6 +287,16 @@ class DeliveryTests(DeliveryTestCase):
         settings = {"inet_protocols": "ipv6", "inet_interfaces": "all", "smtp_bind_address6": "nonsense"}
         outcome = await self.send(nexthop=f"{self.prefix}[ipv6:::1]:9", **settings)
         self.assertIn(f"bad {self.name('smtp_bind_address6')} parameter: nonsense", outcome)
+
+    async def test_tcp_windowsize(self) -> None:
+        """How much the system keeps of what comes and goes, of which Linux tells twice as much."""
+        await self.start(("QUIT", Late(0.1)))
+        delivered = self.defer(self.send(tcp_windowsize="12345", smtp_skip_quit_response="no"))
+        await self.server.until(lambda: bool(self.server.sessions) and "QUIT" in self.said)
+        (connection,) = (each.socket for each in reactor.getReaders() if isinstance(each, ClientTransport))
+        sizes = {connection.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_RCVBUF, socket.SO_SNDBUF)}
+        self.assertEqual(sizes, {24690})
+        self.assertEqual(await delivered, "sent")
 
     async def test_smtp_bind_address_enforce(self) -> None:
         """Without the local address there is no connection."""

@@ -463,9 +463,9 @@ class EffectTests(WorldTestCase):
         self.assertEqual(await self.send("encrypt", tls_config_file=str(path), tls_config_name="lost"), NO_ENGINE)
 
     async def test_smtp_tls_enable_rpk(self) -> None:
-        """That raw public keys cannot be had is told."""
+        """That raw public keys cannot be had is told to who wants to know much."""
         await self.start()
-        self.assertEqual(await self.send("encrypt", smtp_tls_enable_rpk="yes"), "sent")
+        self.assertEqual(await self.send("encrypt", smtp_tls_enable_rpk="yes", smtp_tls_loglevel="2"), "sent")
         self.assertTrue(self.logged(f"{self.protocol}_tls_enable_rpk"))
 
     # ---- DANE ----
