@@ -20,7 +20,8 @@ class ProtocolTests(SynchronousTestCase):
             ">=0x0302,<=303": (0x302, 0x303),
             ">=TLSv1:>=TLSv1.1:<=None": (0x302, 0),
             ">=0399": (0x399, 0),
-            ">=SSLv3": (0x300, 0),
+            ">=SSLv3": (0, 0),
+            ">=TLSv1 >=SSLv3": (0, 0),
             "": (0, 0),
             " , ": (0, 0),
         }
@@ -35,6 +36,10 @@ class ProtocolTests(SynchronousTestCase):
             "TLSv1.2": SSL3 | TLS10 | TLS11 | TLS13,
             "TLSv1.2:TLSv1.3:!TLSv1.3": SSL3 | TLS10 | TLS11 | TLS13,
             ">=TLSv1 !TLSv1.1": TLS11,
+            "SSLv2": 0,
+            "SSLv2 TLSv1.2": SSL3 | TLS10 | TLS11 | TLS13,
+            "<=SSLv3": OFF_BITS,
+            "<=300 TLSv1.2": OFF_BITS,
         }
         for text, off in cases.items():
             self.assertEqual(getattr(parse_protocols(text), "off", None), off, text)

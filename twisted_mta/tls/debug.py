@@ -51,8 +51,8 @@ _ALERTS = {
     115: "unknown PSK identity",
     120: "no application protocol",
 }
-"""What alerts mean, in the words of OpenSSL 3.0, with which logs have been written for years; it has none for those of TLS 1.3. What
-breaks a connection is told again, and better, as a problem of the library."""
+"""What alerts mean, in the words of OpenSSL 3.0, with which logs have been written for years; it has none for those of TLS 1.3.
+What breaks a connection is told again, and better, as a problem of the library."""
 
 
 def tell_steps(context: SSL.Context, emit: Emit) -> None:

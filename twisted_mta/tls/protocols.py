@@ -17,7 +17,7 @@ _BY_NAME = {
 }
 
 _OFF_BIT = {
-    0x0002: 0,  # no library can do it any more
+    0x0002: 0,  # no library can do it any more; to name it means nothing
     0x0300: 0x02000000,
     0x0301: 0x04000000,
     0x0302: 0x10000000,
@@ -29,7 +29,8 @@ _OFF_BIT = {
 OFF_BITS = sum(_OFF_BIT.values())
 """All of them."""
 
-_SSL = frozenset({0x0002, 0x0300})
+_SSL2, _SSL3 = 0x0002, 0x0300
+_SSL = frozenset({_SSL2, _SSL3})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,15 @@ def parse_protocols(text: str, *, for_dane: bool = False) -> ProtocolLimits | No
             return None
         if sign in limits:
             limits[sign] = version
-        else:
+        elif version != _SSL2:
             (excluded if sign else included).add(version)
     if included:
         excluded |= _OFF_BIT.keys() - included
-    return ProtocolLimits(limits[">="], limits["<="], sum(_OFF_BIT[version] for version in excluded))
+    minimum, maximum = limits[">="], limits["<="]
+    # The library has never heard of SSL 3.0, and takes it for a mistake: above it is everything, and nothing is left below.
+    if maximum == _SSL3:
+        maximum, excluded = 0, set(_OFF_BIT)
+    return ProtocolLimits(0 if minimum == _SSL3 else minimum, maximum, sum(_OFF_BIT[version] for version in excluded))
 
 
 def _limit(name: str) -> int | None:
