@@ -141,8 +141,17 @@ class WitnessTests(AssemblyTestCase):
             ("x.test", "192.0.2.77", False),
         ):
             self.assertIs(self.watched(name, address, debug_peer_list=peers), found, name)
-        alone = self.watched("mx.example.com", debug_peer_list=peers, parent_domain_matches_subdomains="")
-        self.assertIs(alone, False)
+        for lists, found in (
+            ("", False),
+            ("DEBUG_PEER_LIST", True),
+            ("inline:{debug_peer_list=x}", True),
+            ("!debug_peer_list, static:x", False),
+        ):
+            alone = self.watched("mx.example.com", debug_peer_list=peers, parent_domain_matches_subdomains=lists)
+            self.assertIs(alone, found, lists)
+        with self.assertRaises(ConfigError) as caught:
+            self.agent(parent_domain_matches_subdomains="fail:x")
+        self.assertEqual(caught.exception.text, "parent_domain_matches_subdomains: fail:x: table lookup problem")
 
     def test_verbose(self) -> None:
         """With -v in master.cf all are watched."""

@@ -315,13 +315,10 @@ def _witnesses(
     settings: Settings, tables: TableSet, notices: Notices | None, emit: Emit, *, verbose: bool
 ) -> Witnesses | None:
     """Who may want to overhear sessions; None: nobody ever."""
-    name = "debug_peer_list"
-    listed = tables.match_list(
-        name,
-        settings.debug_peer_list,
-        MatchKind.NAME_OR_ADDRESS,
-        parents_match=name in settings.parent_domain_matches_subdomains,
-    )
+    name, having_parents = "debug_peer_list", "parent_domain_matches_subdomains"
+    parents_match = tables.is_listed(name, having_parents, settings.parent_domain_matches_subdomains)
+    peers = settings.debug_peer_list
+    listed = tables.match_list(name, peers, MatchKind.NAME_OR_ADDRESS, parents_match=parents_match)
     watched = (lambda *_: True) if verbose else listed.test if listed else None
     if not watched and notices is None:
         return None

@@ -79,6 +79,11 @@ class ServicesTests(SynchronousTestCase):
             ({"fast_flush_domains": "!a.example.com example.com"}, "a.example.com", False),
             ({"fast_flush_domains": "example.com", "parent_domain_matches_subdomains": ""}, "a.example.com", False),
             ({"fast_flush_domains": "inline:{example.com=x}"}, "a.example.com", True),
+            (
+                {"fast_flush_domains": "example", "parent_domain_matches_subdomains": "inline:{fast_flush_domains=x}"},
+                "a.example",
+                True,
+            ),
             ({"relay_domains": "example.com"}, "Example.COM", True),
             ({}, "example.com", False),
         ):

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.tables.opened import TablesCase, as_nobody
+from twisted.internet.testing import MemoryReactorClock
+
+from tests.tables.opened import OpenTables, TablesCase, as_nobody
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.tables.match_list import MatchKind
 from twisted_mta.tables.opening import ADDRESSES, EXACT
@@ -42,6 +44,21 @@ class TableSetTests(TablesCase):
         made = self.opened.tables.match_list("mydestination", [names], MatchKind.STRING)
         found = [name for name in ("upper.example", "Upper.example", "LOWER.example", "É") if made.test(name)]
         self.assertEqual(found, ["LOWER.example", "É"])
+
+    def test_listed(self) -> None:
+        """A list can be searched while the configuration is loaded, if it answers at once."""
+        tables = self.opened.tables
+        self.assertTrue(tables.is_listed("A", "parameter", ["!b", "inline:{a=x}"]))
+        self.assertFalse(tables.is_listed("b", "parameter", ["!b", "inline:{a=x}"]))
+        with self.assertRaises(ConfigError) as caught:
+            tables.is_listed("a", "failing", ["fail:x"])
+        self.assertEqual(caught.exception.text, "failing: fail:x: table lookup problem")
+        self.assertEqual(self.opened.lines, ["warning: failing: fail:x: table lookup problem"])
+        opened = OpenTables(self.opened.directory, reactor=MemoryReactorClock())
+        with self.assertRaises(ConfigError) as caught:
+            opened.tables.is_listed("a", "slow", ["tcp:127.0.0.1:1"])
+        self.assertEqual(caught.exception.text, "slow: there are tables that cannot answer at once")
+        opened.tables.close()
 
     def test_changed(self) -> None:
         """The set tells which table has changed, within others, too."""

@@ -148,7 +148,8 @@ class PrivateServices:
     def _flushed(self, tables: TableSet) -> DomainMatch:
         name = "fast_flush_domains"
         settings = self._settings
-        parents_match = name in settings.parent_domain_matches_subdomains
+        having_parents = "parent_domain_matches_subdomains"
+        parents_match = tables.is_listed(name, having_parents, settings.parent_domain_matches_subdomains)
         return tables.match_list(name, settings.fast_flush_domains, MatchKind.DOMAIN, parents_match=parents_match).test
 
     def _record(self, name: str) -> RecordService:

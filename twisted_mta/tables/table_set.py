@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from twisted.internet.defer import Deferred
+
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import ILookupTable, IWritableTable, TableError
 from twisted_mta.tables.maps import Maps
@@ -110,6 +112,27 @@ class TableSet:
                     open_errors_are_fatal=context.open_errors_are_fatal,
                 )
         return made
+
+    def is_listed(self, name: str, parameter: str, items: Iterable[str]) -> bool:
+        """Whether a list of texts has a name, while the configuration is loaded.
+
+        Args:
+            name: for instance that of a parameter.
+            parameter: the name of the list, as main.cf has it.
+            items: its value.
+
+        Raises:
+            ConfigError: the list cannot be used or searched, or only later.
+        """
+        try:
+            found = self.match_list(parameter, items, MatchKind.STRING).test(name)
+        except TableError as error:
+            raise ConfigError(f"{parameter}: {error.table}: table lookup problem", parameter=parameter) from error
+        if isinstance(found, Deferred):
+            found.addErrback(lambda _: None)
+            found.cancel()
+            raise ConfigError(f"{parameter}: there are tables that cannot answer at once", parameter=parameter)
+        return found
 
     def changed(self) -> str:
         """The name of a table or list that must be opened anew because of what it was made from; empty if there is none."""
