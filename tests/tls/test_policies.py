@@ -33,9 +33,11 @@ class TlsPoliciesTests(SynchronousTestCase):
         self.assertEqual((world.dns.questions, world.events), ([], []))
 
     def test_unknown_loglevel(self) -> None:
-        """What is wrong with smtp_tls_loglevel is not said here, but once, by the engine."""
-        world = asking(smtp_tls_security_level="may", smtp_tls_loglevel="loud")
-        self.assertEqual((world.policy().level, world.lines), (Level.MAY, []))
+        """What is wrong with smtp_tls_loglevel is said here, as it is by the engine, if there is TLS."""
+        warning = 'warning: unknown smtp_tls_loglevel value "loud" in "loud"'
+        for level, lines in ((Level.MAY, [warning]), (Level.NONE, [])):
+            world = asking(smtp_tls_security_level=level.word, smtp_tls_loglevel="loud")
+            self.assertEqual((world.policy().level, world.lines), (level, lines))
 
     def test_both_kinds_of_tables(self) -> None:
         """The obsolete tables do not count where there are others, are not even opened, and that is said once."""

@@ -106,20 +106,24 @@ class TlsPolicies:
         Raises:
             ConfigError: a table cannot be used.
         """
-        # What is wrong with smtp_tls_loglevel is told by the engine.
-        classes = parse_loglevel(settings.smtp_tls_loglevel, _say_nothing)
+        told: list[Event] = []
+        classes = parse_loglevel(settings.smtp_tls_loglevel, told.append, settings.parameter_name("smtp_tls_loglevel"))
         tells = bool(classes & (LogClass.DANE | LogClass.VERBOSE))
         readers = EntryReaders(
             TrustAnchorFiles(settings.queue_directory, emit, tells=tells).load,
             Fingerprints(settings, emit, tells=tells).usable,
         )
-        return cls(
+        policies = cls(
             settings,
             _open_tables(settings, tables, readers, emit),
             Dane(settings, dns, emit, seconds, tells=tells),
             Completion(settings, readers, emit),
             emit,
         )
+        # The engine says so, too: smtp(8) has two such lines.
+        for event in told if policies.uses_tls else ():
+            emit(event)
+        return policies
 
     def for_request(self) -> "RequestPolicies":
         """The policies for one request."""
@@ -220,10 +224,6 @@ class RequestPolicies:
             self._emit(self._unsafe_wrapper)
             raise TlsPolicyError(None)
         return policy
-
-
-def _say_nothing(event: Event) -> None:
-    pass
 
 
 def _open_tables(
