@@ -67,6 +67,10 @@ class StringListTests(MatchListCase):
         with self.assertRaises(ConfigError) as caught:
             self.made("a, !, b")
         self.assertEqual(caught.exception.text, "parameter: no pattern after '!'")
+        path = self.opened.write("list", "# comment\na\nb !, c\n")
+        with self.assertRaises(ConfigError) as caught:
+            self.made(f"x {path}")
+        self.assertEqual(caught.exception.describe(), f"{path}, line 3: parameter: no pattern after '!'")
 
     def test_comment(self) -> None:
         """A comment behind other text is told, and ends the list."""

@@ -173,12 +173,13 @@ class MatchList:
         if problem:
             yield _Item(negated, _nothing, self._unavailable(path, problem))
             return
-        try:
-            for line in logical_lines(text, path, self._warn):
+        for line in logical_lines(text, path, self._warn):
+            try:
                 yield from self._read(split_items(line.text), negated=negated, depth=depth)
-        except ConfigError as error:
-            error.mended_in = error.mended_in or path
-            raise
+            except ConfigError as error:
+                if not error.file:
+                    error.file, error.line = path, line.number
+                raise
 
     def _unavailable(self, path: str, problem: str) -> ILookupTable:
         """What takes the place of a file that cannot be read, as of a table that cannot be opened."""
