@@ -50,6 +50,10 @@ class UnknownTests(SynchronousTestCase):
         values = {"smtp_tls_secutity_level": "may", "lmtp_x": "", "smtpd_x": "", "relay_hosts": "", "smtp": ""}
         self.check(values, ["smtp_tls_secutity_level", "lmtp_x"])
 
+    def test_capitals(self) -> None:
+        """Capitals make another name, which means nothing."""
+        self.check({"SMTP_helo_name": "x", "Relayhost": "y"}, ["SMTP_helo_name"])
+
     def test_known(self) -> None:
         """No known name is pointed out, in either personality."""
         self.check(dict.fromkeys(sorted(KNOWN_NAMES), ""), [])
@@ -87,6 +91,7 @@ class NearestTests(SynchronousTestCase):
             ("lmtp_lhlo_nam", "lmtp_lhlo_name"),
             ("lmtp_helo_timeout", "lmtp_lhlo_timeout"),
             ("smtp_sasl_passwd_maps", "smtp_sasl_password_maps"),
+            ("SMTP_TLS_Security_level", "smtp_tls_security_level"),
             ("smtp_desination_concurrency_limit", "smtp_destination_concurrency_limit"),
         ):
             self.assertEqual(nearest_name(name), meant)

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.main_cf import (
+    LARGEST_FILE,
     Entry,
     logical_lines,
     parse_main_cf,
@@ -178,6 +179,20 @@ class MainCfTests(SynchronousTestCase):
         path.write_bytes(b"a = \xff\xc3\xbc\n")
         value = read_main_cf(path, self.fail, self.fail)["a"].value
         self.assertEqual(os.fsencode(value), b"\xff\xc3\xbc")
+
+    def test_no_file(self) -> None:
+        """What is no file, or has no end, is an error that names it; nobody waits for a pipe."""
+        pipe = Path(self.mktemp())
+        os.mkfifo(pipe)
+        for path, problem in (
+            (pipe, "not a file"),
+            (pipe.parent, "Is a directory"),
+            (Path("/dev/zero"), f"more than {LARGEST_FILE} octets"),
+            (Path("a\0b"), "embedded null byte"),
+        ):
+            error = self.assertRaises(ConfigError, read_text, path)
+            self.assertEqual((error.text, error.file), (f"open {path}: {problem}", str(path)))
+        self.assertEqual(read_text(Path("/dev/null")), "")
 
     def test_missing_file(self) -> None:
         """A file that cannot be read is named, with the reason."""

@@ -63,10 +63,11 @@ def references(text: str) -> set[str]:
 
 def nearest_name(name: str, among: Collection[str] = KNOWN_NAMES) -> str:
     """The name that was probably meant; empty if none is near."""
-    other = _OF_THE_OTHER.get(name, "")
+    folded = name.lower()  # names are case sensitive, but nobody means that by capitals
+    other = _OF_THE_OTHER.get(folded, "")
     if other in among:
         return other
-    near = get_close_matches(name, among, n=1, cutoff=_LIKENESS)
+    near = get_close_matches(folded, among, n=1, cutoff=_LIKENESS)
     return near[0] if near else ""
 
 
@@ -86,7 +87,7 @@ def unknown_names(values: Mapping[str, str], others: Iterable[str] = ()) -> list
     return [
         name
         for name in values
-        if name.startswith(PREFIXES)
+        if name.lower().startswith(PREFIXES)
         and name not in KNOWN_NAMES
         and name not in used
         and not name.endswith(TRANSPORT_SUFFIXES)

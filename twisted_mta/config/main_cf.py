@@ -4,6 +4,8 @@ Flow: settings.py reads main.cf with `read_main_cf`; master_cf.py and the text t
 Sources: postconf(5), the section "The general format of the main.cf file"; texts of warnings as postconf(1) prints them.
 """
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,9 @@ WHITESPACE = " \t\r\v\f"
 
 LONGEST_QUOTE = 30
 """Octets of a misplaced line that a warning shows."""
+
+LARGEST_FILE = 2**26
+"""Octets of a configuration file: more must be a device, or a mistake."""
 
 Warn = Callable[[str], None]
 """Takes one text that is to be logged as a warning."""
@@ -162,6 +167,23 @@ def read_text(path: Path) -> str:
         ConfigError: ``open PATH: reason``.
     """
     try:
-        return to_text(path.read_bytes())
+        with open(path, "rb", opener=_open_at_once) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            octets = file.read(LARGEST_FILE + 1) if stat.S_ISREG(mode) or stat.S_ISCHR(mode) else None
     except OSError as error:
-        raise ConfigError(f"open {path}: {error.strerror}", file=str(path)) from None
+        problem = str(error.strerror)
+    except ValueError as error:  # a null character in the name
+        problem = str(error)
+    else:
+        if octets is None:
+            problem = "not a file"
+        elif len(octets) > LARGEST_FILE:
+            problem = f"more than {LARGEST_FILE} octets"
+        else:
+            return to_text(octets)
+    raise ConfigError(f"open {path}: {problem}", file=str(path))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file that may be anything, such as a pipe to which nobody writes."""
+    return os.open(path, flags | os.O_NONBLOCK)
