@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import unittest
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,9 +27,12 @@ from twisted_mta.config.main_cf import Entry
 from twisted_mta.config.parameter import Kind
 from twisted_mta.config.settings import ROWS_BY_NAME
 
-_AT_A_TIME = os.cpu_count() or 1
+_AT_A_TIME = 2 * (os.cpu_count() or 1)  # half of them wait for something
+_PATIENCE_SECONDS = 5  # with a deaf test, which has no reason to end soon
 _SECONDS = 60
 _SECONDS_FOR_ALL = 600
+
+_PASSED, _FAILED, _BROKEN = 0, 3, 4
 
 _NO_FACTS = {"process_name": "", "service_name": "", "process_id": "0", "config_directory": ""}
 
@@ -67,9 +71,21 @@ def _forget_fact(name: str) -> None:
     Evaluation.__init__ = initialise_without  # type: ignore[method-assign]
 
 
-def _run(tests: Sequence[str], stream: TextIO) -> bool:
+def _cases(suite: Any) -> Iterator[Any]:
+    """All tests of a suite."""
+    if isinstance(suite, unittest.TestSuite):
+        for each in suite:
+            yield from _cases(each)
+    else:
+        yield suite
+
+
+def _run(tests: Sequence[str], stream: TextIO, patience_seconds: float | None = None) -> bool:
     """Run tests in this process, with trial; returns whether all passed, none of them skipped."""
     suite = runner.TestSuite(runner.TestLoader().loadByName(test) for test in tests)
+    if patience_seconds is not None:
+        for case in _cases(suite):
+            case.timeout = patience_seconds
     with tempfile.TemporaryDirectory() as folder:
         trial = runner.TrialRunner(reporter.Reporter, stream=stream, workingDirectory=str(Path(folder, "trial")))
         result: Any = trial.run(suite)
@@ -78,10 +94,10 @@ def _run(tests: Sequence[str], stream: TextIO) -> bool:
 
 
 def _in_child(seconds: int, do: Callable[[TextIO], bool], output: int) -> int:
-    """Start a child that does something; it ends with status 0 if that returns True, and is killed when time is up.
+    """Start a child that does something; it is killed when time is up.
 
     Returns:
-        Its process id.
+        Its process id; it ends with _PASSED, _FAILED, or in another way if it could not do it.
     """
     child = os.fork()
     if not child:
@@ -90,12 +106,12 @@ def _in_child(seconds: int, do: Callable[[TextIO], bool], output: int) -> int:
 
 
 def _be_child(seconds: int, do: Callable[[TextIO], bool], output: int) -> NoReturn:
-    status = 1
+    status = _BROKEN
     try:
         signal.alarm(seconds)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        status = 0 if do(sys.stdout) else 1
+        status = _PASSED if do(sys.stdout) else _FAILED
         sys.stdout.flush()
     finally:
         os._exit(status)
@@ -131,22 +147,27 @@ def _unnoticed(chosen: Sequence[tuple[str, str]]) -> int:
             running[_in_child(_SECONDS, partial(_run_deaf, name, test), null)] = name, test
         child, status = os.wait()
         name, test = running.pop(child)
-        if status == 0:
+        outcome = os.waitstatus_to_exitcode(status)
+        if outcome != _FAILED:
             unnoticed += 1
-            print(f"{name}: {test} passes without it")  # noqa: T201 - a program for people
+            what = "passes" if outcome == _PASSED else "cannot be run"
+            print(f"{name}: {test} {what} without it")  # noqa: T201 - a program for people
     os.close(null)
     return unnoticed
 
 
 def _run_deaf(name: str, test: str, stream: TextIO) -> bool:
     make_deaf(name)
-    return _run([test], stream)
+    return _run([test], stream, _PATIENCE_SECONDS)
 
 
 def main(names: Sequence[str]) -> int:
     """Check some parameters, or all."""
     # A reactor that children share would be none.
     assert "twisted.internet.reactor" not in sys.modules
+    if unknown := set(names) - set(TESTS):
+        print(f"no test of {', '.join(sorted(unknown))}")  # noqa: T201
+        return 1
     chosen = [(name, test) for tests in (TESTS, TESTS_BY_LMTP) for name, test in tests.items()]
     chosen = [(name, test) for name, test in chosen if not names or name in names]
     if not _all_hear(sorted({test for _, test in chosen})):
