@@ -1,6 +1,6 @@
 """Asking a table's server over connections that are kept."""
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -105,6 +105,17 @@ class ServerTests(SynchronousTestCase):
         self.clock.advance(1)
         self.endpoint.refusal, self.endpoint.pending = None, None
         self.assertEqual(self.successResultOf(self.ask()), b"v")
+
+    def test_one_ends_another(self) -> None:
+        """Whoever hears that there is no connection may cancel another lookup that waits for it."""
+        self.endpoint.pending = []
+        first, second, third = (self.ask() for _ in range(3))
+        first.addErrback(lambda _: second.cancel())
+        self.endpoint.refusal = REFUSED
+        self.endpoint.accept()
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)
+        self.failureResultOf(third, ConnectFailedError)
 
     def test_close(self) -> None:
         """Whoever waits gets an error; nothing is left."""

@@ -190,5 +190,6 @@ class Server:
 
     def _refuse_waiting(self, error: ConnectFailedError) -> None:
         waiting, self._waiting = self._waiting, deque()
-        for each in waiting:
-            each.errback(error)
+        # One by one: whoever hears of it may cancel others that still wait.
+        while waiting:
+            waiting.popleft().errback(error)
