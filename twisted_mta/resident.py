@@ -83,6 +83,8 @@ class PostfixService(Service):
         Raises:
             SystemExit: it cannot start; the text says why.
         """
+        # Whoever sees it listen may tell it to end, though the reactor does not run yet.
+        self._mind_signals()
         try:
             generation = self._take(self._load_first())
             self.begin(generation, find_mail_owner(generation.settings))
@@ -136,12 +138,14 @@ class PostfixService(Service):
         return paths
 
     def startService(self) -> None:
-        """Mind the signals: SIGTERM ends with status 0 once deliveries are done, SIGHUP loads the configuration again."""
+        """Go on minding signals."""
         super().startService()
         # The reactor installs handlers of its own when it starts, and twistd would end with the signal's status.
         self._reactor.callWhenRunning(self._mind_signals)
 
     def _mind_signals(self) -> None:
+        """SIGTERM ends with status 0 once deliveries are done, SIGHUP loads the configuration again."""
+
         def later(call: Callable[[], object]) -> Callable[[int, FrameType | None], None]:
             return lambda number, frame: self._reactor.callFromThread(call)
 
