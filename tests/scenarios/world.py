@@ -107,6 +107,7 @@ class WorldTestCase(TestCase):
         *,
         servers: Sequence[tuple[str, int]] = (("127.0.0.1", 9),),
         protocol: str = "smtp",
+        flags: str = "",
     ) -> DeliveryAgent:
         """A new engine.
 
@@ -114,6 +115,7 @@ class WorldTestCase(TestCase):
             settings: parameters over SETTINGS.
             servers: name servers.
             protocol: smtp or lmtp.
+            flags: letters of ``flags=``.
         """
         loaded = load_settings(None, protocol=protocol, overrides=[*SETTINGS.items(), *(settings or {}).items()])
         return build_agent(
@@ -122,6 +124,7 @@ class WorldTestCase(TestCase):
             self.reactor,
             build_resolver(self.reactor, self.emit, servers),
             self.emit,
+            flags=flags,
         )
 
     async def deliver(
