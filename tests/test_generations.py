@@ -268,7 +268,20 @@ class GenerationTests(GenerationTestCase):
         self.write("mail_owner = no-such-user")
         loader = self.loader()
         problem = loader.load(master_cf=True).problem
-        self.assertEqual(problem, "parameter mail_owner: unknown user name value: no-such-user")
+        text = "parameter mail_owner: unknown user name value: no-such-user"
+        self.assertEqual(problem, f"{self.directory}/main.cf, line 9: {text}")
+
+    def test_place_of_late_errors(self) -> None:
+        """What is found out as parts are made names file, line and parameter, too."""
+        for line, text in {
+            "smtp_header_checks = x": 'parameter smtp_header_checks: open dictionary: expecting "type:name" form instead of "x"',
+            "smtp_connection_cache_destinations = x:": (
+                'parameter smtp_connection_cache_destinations: open dictionary: expecting "type:name" form instead of "x:"'
+            ),
+            "inet_interfaces = nowhere.invalid": "config variable inet_interfaces: host not found: nowhere.invalid",
+        }.items():
+            self.write(line)
+            self.assertEqual(self.loader().load(master_cf=True).problem, f"{self.directory}/main.cf, line 9: {text}")
 
     def test_soundness(self) -> None:
         """Whether settings can be used is seen without opening anything; what is wrong with tables does not count."""

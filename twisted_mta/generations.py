@@ -246,7 +246,7 @@ class GenerationLoader:
                 )
                 cache = engine.parts.reuse.cache if engine.parts.reuse else None
             except ConfigError as error:
-                problem = error.describe()
+                problem = settings.located(error).describe()
         if problem:
             agent, reporting = self._refusing(problem), services.reporting(None)
         if settings.protocol == "lmtp" and settings.lmtp_assume_final and "X" not in flags:
@@ -285,7 +285,7 @@ class GenerationLoader:
         try:
             find_mail_owner(settings)
         except ConfigError as error:
-            return error.describe()
+            return settings.located(error).describe()
         return ""
 
     def openssl_configuration(self) -> OpensslConfiguration:

@@ -155,7 +155,11 @@ class ValueTests(ConfigCase):
         self.check(
             self.config("process_name", main_cf="process_name = x\n"),
             ["process_name = smtp"],
-            ("warning: FILE, line 1: read-only parameter assignment: process_name=x",),
+            (
+                "warning: FILE, line 1: overriding earlier entry: process_name=smtp",
+                "warning: FILE, line 1: read-only parameter assignment: process_name=x",
+                "warning: FILE, line 1: overriding earlier entry: process_name=lmtp",
+            ),
         )
 
     def test_no_main_cf(self) -> None:
@@ -255,6 +259,12 @@ class ComplaintTests(ConfigCase):
             ["relayhost = b"],
             ("warning: FILE, line 2: overriding earlier entry: relayhost=a",),
         )
+
+    def test_without_tls(self) -> None:
+        """A mistake that nobody would read is told, too, and does not count."""
+        shown = self.config("relayhost", main_cf="myhostname = a.example\ntls_daemon_random_bytes = x\n")
+        text = "FILE, line 2: bad numerical configuration: tls_daemon_random_bytes = x -- using the default"
+        self.check(shown, ["relayhost ="], (f"warning: {text}",))
 
     def test_options(self) -> None:
         """Options that exclude each other, or lack something, are refused."""

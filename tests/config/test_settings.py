@@ -76,6 +76,28 @@ class ValueTests(MainCfCase):
         self.assertEqual((loaded.protocol, loaded.config_directory), ("lmtp", directory))
         self.assertEqual(self.load("").service_name, "smtp")
 
+    def test_facts_in_main_cf(self) -> None:
+        """What is defined before main.cf is read counts as an earlier entry there."""
+        loaded = self.load("process_name = x\nprocess_id = 1\nservice_name = y\nprocess_name = smtp\n")
+        lines = [warning.partition("main.cf, ")[2] for warning in loaded.warnings]
+        self.assertEqual(
+            lines,
+            ["line 3: overriding earlier entry: process_name=smtp", "line 6: overriding earlier entry: process_name=x"],
+        )
+        self.assertEqual(self.load("process_name = smtp\n").warnings, ())
+
+    def test_located(self) -> None:
+        """Where a parameter was set can be added to an error that is found later, by either name of the parameter."""
+        loaded = self.load("lmtp_generic_maps = x\n", "lmtp", overrides=(("relayhost", "y"),))
+        for name in ("smtp_generic_maps", "lmtp_generic_maps"):
+            error = loaded.located(ConfigError("it is wrong", parameter=name, mended_in="/file"))
+            self.assertEqual(
+                error.describe().partition("main.cf, ")[2], "line 3: parameter lmtp_generic_maps: it is wrong"
+            )
+            self.assertEqual(error.mended_in, "/file")
+        for name, text in (("relayhost", "parameter relayhost: it is wrong"), ("", "it is wrong")):
+            self.assertEqual(loaded.located(ConfigError("it is wrong", parameter=name)).describe(), text)
+
     def test_references_to_facts(self) -> None:
         """References see them too; main.cf can replace only the name of the program and the directory there."""
         text = "syslog_name = x/$service_name\nsmtp_helo_name = $process_name.$process_id.$config_directory\n"
@@ -326,8 +348,9 @@ class ErrorTests(MainCfCase):
         ):
             loaded = self.load(wrong + text)
             self.assertIs(loaded.tls_preempt_cipherlist, False)
+            self.assertEqual(loaded.warnings, ())
             self.assertIn(
-                "bad boolean configuration: tls_preempt_cipherlist = x -- using the default", loaded.warnings[0]
+                "bad boolean configuration: tls_preempt_cipherlist = x -- using the default", loaded.unread[0]
             )
 
     def test_place(self) -> None:

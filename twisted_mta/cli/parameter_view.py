@@ -153,7 +153,7 @@ def read_configuration(
         bare, _ = salvage_settings(None, protocol=protocol)
         settings, errors = salvage_settings(config_directory, protocol=protocol, overrides=overrides)
         problems += (error.describe() for error in errors)
-        warnings += settings.warnings
+        warnings += (*settings.warnings, *settings.unread)
         for name, row in rows_by_name(protocol).items():
             views.setdefault(name, _view(name, row, settings, bare))
             if row.kind is Kind.FACT and name in values:

@@ -37,6 +37,7 @@ class Evaluation:
         values: by SMTP name; a row whose value is wrong is missing.
         errors: what is wrong, in order.
         warnings: texts to be logged, in order.
+        unread: texts about mistakes in what a delivery agent would not read here; for those who ask for all that is odd.
     """
 
     def __init__(self, rows: Iterable[Parameter[Any]], protocol: str, facts: dict[str, str]) -> None:
@@ -45,6 +46,7 @@ class Evaluation:
         self.values: dict[str, Any] = {}
         self.errors: list[ConfigError] = []
         self.warnings: list[str] = []
+        self.unread: list[str] = []
         self._rows = {row.name: row for row in rows}
         self._facts = facts
         self._entries: dict[str, Entry] = {}
@@ -58,7 +60,7 @@ class Evaluation:
             ConfigError: it cannot be read.
         """
         self.main_cf = str(path)
-        self._define(read_main_cf(path, self.warnings.append, self.errors.append))
+        self._define(read_main_cf(path, self.warnings.append, self.errors.append, self._variables))
 
     def stand_alone(self) -> None:
         """Do without a main.cf."""
@@ -76,7 +78,7 @@ class Evaluation:
     # ---- loading ----
 
     def load(self, row: Parameter[Any]) -> None:
-        """Evaluate a row; what is wrong goes to `errors`, or `warnings` where a delivery agent would not read it."""
+        """Evaluate a row; what is wrong goes to `errors`, or elsewhere where a delivery agent would not read it."""
         name = row.name_in(self.protocol)
         if name is None:
             self.values[row.name] = row.convert(row.name, row.default)
@@ -84,8 +86,10 @@ class Evaluation:
         try:
             self.values[row.name] = row.convert(name, self._text_of(row, name))
         except ConfigError as error:
-            if row.load is Load.OTHERS or (row.load is Load.TLS and not self._uses_tls):
-                self.warnings.append(f"{self._located(error, name).describe()} -- using the default")
+            without_tls = row.load is Load.TLS and not self._uses_tls
+            if row.load is Load.OTHERS or without_tls:
+                texts = self.unread if without_tls else self.warnings
+                texts.append(f"{self._located(error, name).describe()} -- using the default")
                 self.values[row.name] = row.convert(name, row.default_in(self.protocol))
             else:
                 self.errors.append(self._located(error, name))
@@ -139,13 +143,22 @@ class Evaluation:
         name = os.uname().nodename
         return name if "." in name else f"{name}.{self.expanded('mydomain') or 'localdomain'}"
 
+    def located(self, error: ConfigError) -> ConfigError:
+        """The error with the place where its parameter was set, see Settings.located."""
+        return self._located(error, self.parameter_name(error.parameter)) if error.parameter else error
+
     def _located(self, error: ConfigError, name: str) -> ConfigError:
         """The error with the place where the value was set."""
         entry = self._entries.get(name)
         file = self.main_cf if entry is not None and name not in self._overridden else ""
         line = entry.line if entry is not None and file else 0
         return ConfigError(
-            error.text, cause=error.cause, parameter=name, file=error.file or file, line=error.line or line
+            error.text,
+            cause=error.cause,
+            parameter=name,
+            file=error.file or file,
+            line=error.line or line,
+            mended_in=error.mended_in,
         )
 
     # ---- asking ----

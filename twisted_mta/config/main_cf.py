@@ -6,9 +6,10 @@ Sources: postconf(5), the section "The general format of the main.cf file"; text
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.model.text import to_text, to_wire
@@ -125,7 +126,9 @@ def parse_override(argument: str) -> tuple[str, str]:
         raise ConfigError(f'invalid "-o {argument}" option value: {error.text}') from None
 
 
-def parse_main_cf(text: str, file: str, warn: Warn, complain: Complain) -> dict[str, Entry]:
+def parse_main_cf(
+    text: str, file: str, warn: Warn, complain: Complain, defined: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Entry]:
     """Read the text of a main.cf.
 
     Args:
@@ -133,6 +136,7 @@ def parse_main_cf(text: str, file: str, warn: Warn, complain: Complain) -> dict[
         file: its name, for messages.
         warn: takes the text of each warning.
         complain: takes an error for each line that is no assignment; the line is left out.
+        defined: what is defined already, and its values.
 
     Returns:
         Each name with its last value, raw.
@@ -144,20 +148,22 @@ def parse_main_cf(text: str, file: str, warn: Warn, complain: Complain) -> dict[
         except ConfigError as error:
             complain(ConfigError(f'{file}, line {line.number}: {error.text}: "{line.text}"'))
             continue
-        earlier = entries.get(name)
-        if earlier is not None and earlier.value != value:
-            warn(f"{file}, line {line.number}: overriding earlier entry: {name}={earlier.value}")
+        earlier = entries[name].value if name in entries else defined.get(name, value)
+        if earlier != value:
+            warn(f"{file}, line {line.number}: overriding earlier entry: {name}={earlier}")
         entries[name] = Entry(value, line.number)
     return entries
 
 
-def read_main_cf(path: Path, warn: Warn, complain: Complain) -> dict[str, Entry]:
+def read_main_cf(
+    path: Path, warn: Warn, complain: Complain, defined: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Entry]:
     """Read a main.cf file; see `parse_main_cf`.
 
     Raises:
         ConfigError: the file cannot be read.
     """
-    return parse_main_cf(read_text(path), str(path), warn, complain)
+    return parse_main_cf(read_text(path), str(path), warn, complain, defined)
 
 
 def read_text(path: Path) -> str:

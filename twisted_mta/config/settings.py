@@ -73,16 +73,19 @@ class Settings(
     Attributes:
         protocol: ``smtp`` or ``lmtp``.
         warnings: texts to be logged as warnings, in order.
+        unread: texts about mistakes that do no harm, as a delivery agent would not read what is wrong.
     """
 
     protocol: str
     warnings: tuple[str, ...]
+    unread: tuple[str, ...]
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.__dict__.update(evaluation.values)
         self.__dict__.update(
             protocol=evaluation.protocol,
             warnings=tuple(evaluation.warnings),
+            unread=tuple(evaluation.unread),
             _evaluation=evaluation,
         )
 
@@ -128,6 +131,14 @@ class Settings(
             ``-o``, ``FILE, line N``, ``default``, or empty for an unknown name.
         """
         return self._stored.origin(name)
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """The error with the place where its parameter was set, if that is known.
+
+        Args:
+            error: what was wrong with a value that has been loaded; its parameter by either name.
+        """
+        return self._stored.located(error)
 
     def expanded(self, name: str) -> str | None:
         """The expanded text of any name that is defined, such as the parameters of a table in main.cf; None otherwise.

@@ -81,7 +81,8 @@ class TableSet:
         Raises:
             ConfigError: as `open_table` does.
         """
-        return Maps(parameter, [self.open(spec, flags) for spec in items], self._context.emit)
+        with _concerning(parameter):
+            return Maps(parameter, [self.open(spec, flags) for spec in items], self._context.emit)
 
     def match_list(
         self, parameter: str, items: Iterable[str], kind: MatchKind, *, parents_match: bool = False
@@ -100,7 +101,7 @@ class TableSet:
         made = self._lists.get(parameter)
         if made is None:
             context = self._context
-            with self._watching():
+            with self._watching(), _concerning(parameter):
                 made = self._lists[parameter] = MatchList(
                     parameter,
                     items,
@@ -180,6 +181,16 @@ class TableSet:
             for path in (os.path.join(folder, each) for each in (error.file, error.mended_in) if each):
                 self._refused.setdefault(path, file_stamp(path))
             raise
+
+
+@contextmanager
+def _concerning(parameter: str) -> Iterator[None]:
+    """Have errors say which parameter they concern."""
+    try:
+        yield
+    except ConfigError as error:
+        error.parameter = error.parameter or parameter
+        raise
 
 
 def _differs(path: str, stamp: Stamp | None) -> bool:
