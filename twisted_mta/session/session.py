@@ -7,9 +7,10 @@ Sources: RFC 5321 section 3; RFC 3207 section 4; RFC 4954 section 3; smtp(8).
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 
 from twisted_mta.interfaces import IMessageContent
 from twisted_mta.model import events, tls_events
@@ -247,18 +248,19 @@ class Session:
         Args:
             ehlo_name: as the server called itself; empty before its greeting.
         """
-        terms = self._terms
-        if terms.engine is None:
+        engine, wire = self._terms.engine, cast("IPushProducer", self._protocol.transport)
+        if engine is None:
             # In wrapper mode: there is nobody to say goodbye to.
             raise TlsFailedError(starttls.NO_ENGINE, in_handshake=False)
-        wire: Any = self._protocol.transport
-        wire.pauseProducing()  # an earlier session may have to be looked up: nothing more is heard in the clear meanwhile
+        if engine.may_wait:
+            wire.pauseProducing()  # nothing more is heard in the clear meanwhile
         try:
             try:
-                self.handshake = await terms.engine.begin(terms.policy, self.peer, ehlo_name)
-                securing = self._protocol.secure(self.handshake, fast_shutdown=terms.engine.fast_shutdown)
+                self.handshake = await engine.begin(self._terms.policy, self.peer, ehlo_name)
+                securing = self._protocol.secure(self.handshake, fast_shutdown=engine.fast_shutdown)
             finally:
-                wire.resumeProducing()
+                if engine.may_wait:
+                    wire.resumeProducing()
             self.tls = await securing
         except (TlsStartError, HandshakeFailedError):
             raise TlsFailedError(NO_HANDSHAKE, in_handshake=True) from None

@@ -62,6 +62,7 @@ class TlsEngine:
 
     Attributes:
         fast_shutdown: whether the server's farewell is not waited for (tls_fast_shutdown_enable).
+        may_wait: whether `begin` may have to wait.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class TlsEngine:
             fast_shutdown: whether the server's farewell is not waited for.
         """
         self.fast_shutdown = fast_shutdown
+        self.may_wait = shared.cache is not None and shared.cache.has_store
         self._contexts = contexts
         self._shared = shared
         self._service = service

@@ -87,6 +87,11 @@ class SessionCache:
         return len(self._kept)
 
     @property
+    def has_store(self) -> bool:
+        """Whether a session may have to be waited for."""
+        return self._store is not None
+
+    @property
     def now(self) -> float:
         """The time, for `KeptSession.judged_at`."""
         return float(self._clock.seconds())
