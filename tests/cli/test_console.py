@@ -2,7 +2,7 @@
 
 import io
 import os
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -45,6 +45,15 @@ class OutputTests(SynchronousTestCase):
         stream = io.TextIOWrapper(os.fdopen(writing, "wb"))
         with redirect_stdout(stream):
             self.assertFalse(show(["x" * 100_000] * 2))
+        stream.close()
+
+    def test_full(self) -> None:
+        """Where there is no room, that is told, and the command ends with a status of its own."""
+        stream = open("/dev/full", "w")  # noqa: SIM115 -- what is left in it must not fail at its end
+        with redirect_stdout(stream), redirect_stderr(io.StringIO()) as told:
+            ended = self.assertRaises(SystemExit, show, ["x" * 100_000])
+        self.assertEqual(ended.code, os.EX_IOERR)
+        self.assertEqual(told.getvalue(), "smtpdeliver: cannot write to stdout: No space left on device\n")
         stream.close()
 
     def test_complaint(self) -> None:

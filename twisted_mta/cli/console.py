@@ -40,16 +40,27 @@ def show(lines: Iterable[str]) -> bool:
 
     Returns:
         Whether somebody reads on; no longer behind head(1), which ends when it has enough.
+
+    Raises:
+        SystemExit: it cannot be written, which has been told; with the status of sysexits.h.
     """
     try:
         for line in lines:
             sys.stdout.buffer.write(to_wire(line) + b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # What is left would be written at the end of the process, and fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return False
+    except OSError as error:
+        _write_no_more()
+        complain(f"cannot write to stdout: {error.strerror}")
+        raise SystemExit(os.EX_IOERR) from None
     return True
+
+
+def _write_no_more() -> None:
+    """Let go of what is left: it would be written at the end of the process, and fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:
