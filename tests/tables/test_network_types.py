@@ -175,13 +175,17 @@ class SocketmapTests(NetworkCase):
         self.assert_quiet(self.table)
 
     def test_names(self) -> None:
-        """A malformed name makes the configuration unusable."""
+        """A malformed name makes the table unusable, and the configuration if the kind of the socket is not known."""
         opened = OpenTables(self.opened.directory, reactor=MemoryReactorClock())
         for name, problem in [
             ("nothing", "socketmap requires server:socketmap argument"),
+            ("inet:h:m", 'need host:port instead of "h"'),
+            ("inet:h:none:m", "host or service h:none not found: Servname not supported for ai_socktype"),
+        ]:
+            self.assertEqual(opened.problem(f"socketmap:{name}"), problem)
+        for name, problem in [
             ("foo:bar", 'need service transport:endpoint instead of "foo"'),
             ("foo:x:bar", "invalid transport name: foo in service: foo:x"),
-            ("inet:h:m", 'need host:port instead of "h"'),
         ]:
             with self.assertRaises(ConfigError) as caught:
                 opened.tables.open(f"socketmap:{name}")
@@ -201,11 +205,22 @@ class MemcacheTests(NetworkCase):
     def table(self, text: str = "", *, backup: bool = False) -> MemcacheTable:
         """A table with some parameters."""
         path = self.opened.write("m.cf", f"key_format = p:%s\n{'backup = later:x' if backup else ''}\n{text}")
-        request = TableRequest("memcache", str(path), ADDRESSES, self.opened.context, lambda spec: self.backup)
+        request = TableRequest(
+            "memcache", str(path), ADDRESSES, self.opened.context, lambda spec, *, flags=ADDRESSES: self.backup
+        )
         parameters = SourceParameters(request)
         self.addCleanup(parameters.close)
         own = MemcacheParameters.read(parameters)
         return MemcacheTable(request, parameters, own, self.endpoint, "h:1", self.clock)
+
+    def test_address(self) -> None:
+        """A malformed address makes the table unusable until its file is mended."""
+        opened = OpenTables(self.opened.directory, reactor=MemoryReactorClock())
+        path = self.opened.write("m.cf", "memcache = inet:h")
+        self.assertEqual(opened.problem(f"memcache:{path}"), f'{path}: need host:port instead of "h"')
+        self.assertEqual(opened.changed, "")
+        self.opened.write("m.cf", "memcache = inet:h:1\n")
+        self.assertEqual(opened.changed, f"memcache:{path}")
 
     def test_lookups(self) -> None:
         """What the server has; keys with blanks are not asked for."""

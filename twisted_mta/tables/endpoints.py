@@ -46,10 +46,12 @@ def inet_endpoint(request: TableRequest, address: str, timeout_seconds: float) -
     """An endpoint for ``host:port``; tries all addresses of the host.
 
     Raises:
-        ConfigError: the address is malformed.
-        TableError: there is no network to be used.
+        TableError: the address is malformed, or there is no network to be used.
     """
-    host, port = parse_host_and_port(address)
+    try:
+        host, port = parse_host_and_port(address)
+    except ConfigError as error:
+        raise request.unusable(error.text) from error
     return HostnameEndpoint(reactor_of(request), host, port, timeout=timeout_seconds)
 
 
@@ -58,7 +60,7 @@ def endpoint_of(request: TableRequest, service: str, timeout_seconds: float) -> 
 
     Raises:
         ConfigError: it has no such form.
-        TableError: there is no network to be used.
+        TableError: the address is malformed, or there is no network to be used.
     """
     transport, colon, address = service.partition(":")
     if not colon or not address:

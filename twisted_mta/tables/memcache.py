@@ -20,7 +20,7 @@ from twisted_mta.tables.asking import Server, within
 from twisted_mta.tables.database import DomainFilter, open_with_parameters
 from twisted_mta.tables.endpoints import endpoint_of, reactor_of
 from twisted_mta.tables.network import NetworkTable
-from twisted_mta.tables.opening import TableRequest
+from twisted_mta.tables.opening import TableRequest, UnusableTableError
 from twisted_mta.tables.reading import AskingError, ConnectFailedError, LineReader, MalformedReplyError, ReplyReader
 from twisted_mta.tables.source_parameters import SourceParameters
 from twisted_mta.tables.templates import KeyParts, Template, parse_template
@@ -238,7 +238,7 @@ def open_memcache(request: TableRequest) -> ILookupTable:
     """Open ``memcache:FILE``; connects when the first key is looked up.
 
     Raises:
-        TableError: the file with the parameters cannot be read.
+        TableError: the file with the parameters cannot be read, or the address of the server is malformed.
         ConfigError: a parameter makes no sense.
     """
     return open_with_parameters(request, _open)
@@ -246,5 +246,8 @@ def open_memcache(request: TableRequest) -> ILookupTable:
 
 def _open(request: TableRequest, parameters: SourceParameters) -> MemcacheTable:
     own = MemcacheParameters.read(parameters)
-    endpoint, address = endpoint_of(request, own.service, own.timeout_seconds or BACKUP_SECONDS)
+    try:
+        endpoint, address = endpoint_of(request, own.service, own.timeout_seconds or BACKUP_SECONDS)
+    except UnusableTableError as error:
+        raise request.unusable(f"{parameters.source}: {error.problem}", request.path()) from error
     return MemcacheTable(request, parameters, own, endpoint, address, reactor_of(request))

@@ -7,7 +7,6 @@ Sources: socketmap_table(5); a running postmap(1).
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from zope.interface import implementer
 
-from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model.text import to_text, to_wire
 from twisted_mta.tables.asking import Server
@@ -79,10 +78,11 @@ def open_socketmap(request: TableRequest) -> SocketmapTable:
     """Open ``socketmap:SERVER:NAME``; connects when the first key is looked up.
 
     Raises:
-        ConfigError: it is malformed.
+        ConfigError: it does not say what kind of socket that is.
+        TableError: it is malformed otherwise.
     """
     service, colon, map_name = request.name.rpartition(":")
     if not colon:
-        raise ConfigError("socketmap requires server:socketmap argument")
+        raise request.unusable("socketmap requires server:socketmap argument")
     endpoint, address = endpoint_of(request, service, SECONDS)
     return SocketmapTable(request, endpoint, address, map_name, reactor_of(request))

@@ -10,7 +10,6 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from twisted_mta.config.errors import ConfigError
 from twisted_mta.interfaces import ILookupTable, TableError
 from twisted_mta.model.text import to_text, to_wire
 from twisted_mta.tables.asking import Limits, Server
@@ -147,8 +146,4 @@ def open_tcp(request: TableRequest) -> TcpTable:
     Raises:
         TableError: it is malformed.
     """
-    try:
-        endpoint = inet_endpoint(request, request.name, SECONDS)
-    except ConfigError as error:
-        raise request.unusable(error.text) from error
-    return TcpTable(request, endpoint, reactor_of(request))
+    return TcpTable(request, inet_endpoint(request, request.name, SECONDS), reactor_of(request))
