@@ -93,7 +93,8 @@ class ReplacementTests(SynchronousTestCase):
         with self.assertRaises(ReplacementError) as caught:
             parse_replacement(text.encode(), "out-of-range")
         self.assertEqual(caught.exception.problem, "bad replacement syntax")
-        return caught.exception.causes
+        causes: tuple[Cause, ...] = caught.exception.causes
+        return causes
 
     @given(st.binary(max_size=12), st.binary(max_size=5))
     @settings(deadline=None)
