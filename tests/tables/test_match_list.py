@@ -237,6 +237,12 @@ class AddressListTests(MatchListCase):
             self.assertEqual(self.addresses(text, some), expected, text)
         self.assertEqual(self.opened.events, [])
 
+    def test_no_address(self) -> None:
+        """What stands for no address matches no pattern; a table may have it."""
+        for text, found in (("noaddr", False), ("[noaddr]", False), ("inline:{noaddr=x}", True), ("static:x", True)):
+            self.assertIs(self.made(text).test("x.test", "noaddr"), found, text)
+        self.assertTrue(self.made("noaddr").test("NoAddr", "192.0.2.1"))
+
     def test_bad_network(self) -> None:
         """A malformed network is told, and an error where an address comes that far."""
         made = self.made("192.0.2.1/24, 192.0.2.1")

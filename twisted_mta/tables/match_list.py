@@ -206,8 +206,9 @@ class MatchList:
 
     def _address_test(self, pattern: str) -> Callable[[str], bool]:
         if "/" not in pattern and ":" not in pattern:
-            same = (pattern, pattern.removeprefix("[").removesuffix("]"))
-            return lambda address: address in same
+            same = pattern.removeprefix("[").removesuffix("]")
+            # What stands for no address at all is not matched, either, but by tables.
+            return _no_address if parse_address(same) is None else lambda address: address == same
         try:
             network = parse_network(without_brackets(pattern))
         except NetworkError as error:
@@ -251,6 +252,10 @@ class MatchList:
 
 
 def _nothing(_name: str, _address: str) -> bool:
+    return False
+
+
+def _no_address(_address: str) -> bool:
     return False
 
 
