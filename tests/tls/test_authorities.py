@@ -18,7 +18,7 @@ class AuthorityTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Authorities in a file, and in a directory by hash."""
-        self.directory = self.mktemp()
+        self.directory = os.path.abspath(self.mktemp())
         os.mkdir(self.directory)
         root = shared_pki().root
         self.file = write(self.directory, "roots.pem", shared_pki().other_root.certificate_pem + root.certificate_pem)

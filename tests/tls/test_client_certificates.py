@@ -16,7 +16,7 @@ class ClientCertificateTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Files for each of them."""
-        self.directory = self.mktemp()
+        self.directory = os.path.abspath(self.mktemp())
         os.mkdir(self.directory)
 
     def files(self, name: str) -> Files:
@@ -54,6 +54,18 @@ class ClientCertificateTests(SynchronousTestCase):
         bench = EngineBench(smtp_tls_cert_file=edwards.chain, smtp_tls_key_file=edwards.key)
         self.assertEqual(self.shown(bench)[0], shared_pki()["client_ed25519"].der)
         self.assertTrue(self.details.endswith(" client-signature ED25519"), self.details)
+
+    def test_relative_paths(self) -> None:
+        """They begin in the queue directory, wherever the process has been started; so do those of authorities."""
+        shared_pki()["client"].write(self.directory, "client")
+        write(self.directory, "root.pem", shared_pki().root.certificate_pem)
+        for settings in (
+            {"smtp_tls_chain_files": "client-both.pem"},
+            {"smtp_tls_cert_file": "client-chain.pem", "smtp_tls_key_file": "client-key.pem"},
+        ):
+            bench = EngineBench(queue_directory=self.directory, smtp_tls_CAfile="root.pem", **settings)
+            self.assertEqual(self.shown(bench)[0], shared_pki()["client"].der)
+            self.assertIn("Trusted TLS connection", bench.log[0])
 
     def test_chain_files_come_first(self) -> None:
         """With smtp_tls_chain_files the others are not even looked at."""

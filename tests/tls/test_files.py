@@ -14,7 +14,7 @@ class FileTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Two files."""
-        self.directory = self.mktemp()
+        self.directory = os.path.abspath(self.mktemp())
         os.mkdir(self.directory)
         self.key, self.certificate = (write(self.directory, name, b"former") for name in ("key.pem", "certificate.pem"))
         self.files = TlsFiles(("", self.key, self.certificate))
@@ -56,3 +56,10 @@ class FileTests(SynchronousTestCase):
             self.assertEqual(files.changed(), "")
             write(self.directory, "key.pem", os.urandom(20) + name.encode())
             self.assertEqual(files.changed(), self.key, name)
+
+    def test_relative_paths(self) -> None:
+        """They begin in the queue directory, and are told as they are written."""
+        settings = load_settings(None, overrides=[("queue_directory", self.directory), ("smtp_tls_CAfile", "key.pem")])
+        files = TlsFiles.from_settings(settings)
+        write(self.directory, "key.pem", b"another")
+        self.assertEqual(files.changed(), "key.pem")

@@ -25,7 +25,7 @@ class HandshakeCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Write the root to a file."""
-        directory = self.mktemp()
+        directory = os.path.abspath(self.mktemp())
         os.mkdir(directory)
         self.roots = write(directory, "roots.pem", shared_pki().root.certificate_pem)
 

@@ -20,12 +20,15 @@ class AuthoritiesError(Exception):
 class Authorities:
     """What is trusted to say who a server is; without files and directories nobody is."""
 
-    def __init__(self, file: str = "", directory: str = "", *, with_system: bool = False, emit: Emit) -> None:
+    def __init__(
+        self, file: str = "", directory: str = "", *, folder: str = "", with_system: bool = False, emit: Emit
+    ) -> None:
         """Load the file; the directory is looked into when a certificate is needed.
 
         Args:
             file: path of a PEM file; empty: none.
             directory: path of a directory with links by hash; empty: none.
+            folder: where relative paths begin.
             with_system: whether the system's authorities are trusted, too; only besides others.
             emit: told what is wrong.
 
@@ -34,6 +37,7 @@ class Authorities:
         """
         self._file = file
         self._directory = directory
+        self._folder = folder
         self._with_system = with_system
         self._emit = emit
         self._holder = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -49,6 +53,7 @@ class Authorities:
         return cls(
             settings.smtp_tls_CAfile,
             settings.smtp_tls_CApath,
+            folder=settings.queue_directory,
             with_system=settings.tls_append_default_CA,
             emit=emit,
         )
@@ -65,7 +70,7 @@ class Authorities:
     def _load(self, context: SSL.Context) -> None:
         if not (self._file or self._directory):
             return
-        errors = load_authorities(context, self._file, self._directory)
+        errors = load_authorities(context, self._file, self._directory, self._folder)
         if errors is not None:
             named = (("CAfile", self._file), ("CApath", self._directory))
             self._emit(AuthoritiesUnusable(", ".join(f'{name}="{path}"' for name, path in named if path)))

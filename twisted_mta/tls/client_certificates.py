@@ -10,7 +10,7 @@ SSL_CTX_use_certificate_chain_file(3); the warnings of smtp(8) about such files.
 import base64
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -35,6 +35,10 @@ from twisted_mta.tls.telling import tell_library_errors
 
 _LARGEST_FILE = 4 * 1024 * 1024
 """Octets of a file; nothing larger is a certificate chain."""
+
+
+_Reader = Callable[[str], bytes]
+"""Gives what is in a file."""
 
 
 class ClientCertificatesError(Exception):
@@ -69,16 +73,19 @@ class ClientCertificates:
         Raises:
             ClientCertificatesError: something is wrong with it, and has been told.
         """
+        read = partial(_read, settings.queue_directory)
         if settings.smtp_tls_chain_files:
             name = settings.parameter_name("smtp_tls_chain_files")
-            return cls(_from_chain_files(settings.smtp_tls_chain_files, settings.expanded(name) or "", emit))
+            return cls(_from_chain_files(settings.smtp_tls_chain_files, settings.expanded(name) or "", read, emit))
         pairs = (
             ("RSA", settings.smtp_tls_cert_file, settings.smtp_tls_key_file),
             ("DSA", settings.smtp_tls_dcert_file, settings.smtp_tls_dkey_file),
             ("ECDSA", settings.smtp_tls_eccert_file, settings.smtp_tls_eckey_file),
         )
         chains = [
-            _from_one_file(certificate, emit) if certificate == key else _from_two_files(kind, certificate, key, emit)
+            _from_one_file(certificate, read, emit)
+            if certificate == key
+            else _from_two_files(kind, certificate, key, read, emit)
             for kind, certificate, key in pairs
             if certificate
         ]
@@ -98,9 +105,9 @@ class ClientCertificates:
                 raise SSL.Error(errors)
 
 
-def _from_chain_files(paths: Sequence[str], where: str, emit: Emit) -> list[KeyedChain]:
+def _from_chain_files(paths: Sequence[str], where: str, read: _Reader, emit: Emit) -> list[KeyedChain]:
     try:
-        files = [(path, _content(path, emit)) for path in paths]
+        files = [(path, _content(path, read, emit)) for path in paths]
     except ClientCertificatesError:
         # As smtp(8) has it: this costs us our certificates, all of them, but not TLS.
         return []
@@ -110,9 +117,9 @@ def _from_chain_files(paths: Sequence[str], where: str, emit: Emit) -> list[Keye
         raise _told(error, where, emit) from None
 
 
-def _from_one_file(path: str, emit: Emit) -> KeyedChain:
+def _from_one_file(path: str, read: _Reader, emit: Emit) -> KeyedChain:
     try:
-        return read_mixed(path, _content(path, emit), partial(_warn, emit))
+        return read_mixed(path, _content(path, read, emit), partial(_warn, emit))
     except ChainError as error:
         raise _told(error, path, emit) from None
 
@@ -121,9 +128,9 @@ def _warn(emit: Emit, text: str) -> None:
     emit(ClientCertificateProblem(text))
 
 
-def _content(path: str, emit: Emit) -> bytes:
+def _content(path: str, read: _Reader, emit: Emit) -> bytes:
     try:
-        return _read(path)
+        return read(path)
     except IsADirectoryError:
         return b""  # it can be opened, and nothing is in it
     except OSError as error:
@@ -139,12 +146,12 @@ def _told(error: ChainError, where: str, emit: Emit) -> ClientCertificatesError:
     return ClientCertificatesError()
 
 
-def _from_two_files(kind: str, certificate_file: str, key_file: str, emit: Emit) -> KeyedChain:
+def _from_two_files(kind: str, certificate_file: str, key_file: str, read: _Reader, emit: Emit) -> KeyedChain:
     cannot = f'cannot get {kind} %s from file "%s": disabling TLS support'
-    certificates = read_certificates(_part(certificate_file, cannot % ("certificate", certificate_file), emit))
+    certificates = read_certificates(_part(certificate_file, cannot % ("certificate", certificate_file), read, emit))
     if certificates is None:
         raise _without(cannot % ("certificate", certificate_file), (), emit)
-    key = read_key(_part(key_file, cannot % ("private key", key_file), emit))
+    key = read_key(_part(key_file, cannot % ("private key", key_file), read, emit))
     if key is None:
         raise _without(cannot % ("private key", key_file), (), emit)
     chain = KeyedChain(key, certificates)
@@ -166,9 +173,9 @@ _NOT_OPENED = (
 )
 
 
-def _part(path: str, cannot: str, emit: Emit) -> bytes:
+def _part(path: str, cannot: str, read: _Reader, emit: Emit) -> bytes:
     try:
-        return _read(path)
+        return read(path)
     except OSError as error:
         number = 0x80000000 | (error.errno or 0)
         known = (number, "system library", str(error.strerror), f"calling fopen({path}, r)")
@@ -181,8 +188,8 @@ def _without(problem: str, errors: Sequence[LibraryError], emit: Emit) -> Client
     return ClientCertificatesError()
 
 
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
+def _read(folder: str, path: str) -> bytes:
+    with open(os.path.join(folder, path), "rb") as file:
         return file.read(_LARGEST_FILE)
 
 

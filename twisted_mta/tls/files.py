@@ -15,13 +15,15 @@ _Stamp = tuple[int, int, int]
 class TlsFiles:
     """Some files, as they were when this was made."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], folder: str = "") -> None:
         """Look at the files.
 
         Args:
             paths: of files; empty ones are none.
+            folder: where relative paths begin.
         """
-        self._stamps = {path: _stamp(path) for path in paths if path}
+        self._folder = folder
+        self._stamps = {path: self._stamp(path) for path in paths if path}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "TlsFiles":
@@ -37,7 +39,8 @@ class TlsFiles:
                 settings.smtp_tls_dkey_file,
                 settings.smtp_tls_eccert_file,
                 settings.smtp_tls_eckey_file,
-            )
+            ),
+            settings.queue_directory,
         )
 
     def changed(self) -> str:
@@ -47,15 +50,14 @@ class TlsFiles:
         has changed.
         """
         for path, former in self._stamps.items():
-            found = _stamp(path)
+            found = self._stamp(path)
             if found is not None and found != former:
                 return path
         return ""
 
-
-def _stamp(path: str) -> _Stamp | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    def _stamp(self, path: str) -> _Stamp | None:
+        try:
+            status = os.stat(os.path.join(self._folder, path))
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns

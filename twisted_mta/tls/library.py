@@ -287,18 +287,22 @@ def is_known_name(name: str) -> bool:
     return known
 
 
-def load_authorities(context: SSL.Context, file: str, directory: str) -> list[LibraryError] | None:
+def load_authorities(context: SSL.Context, file: str, directory: str, folder: str = "") -> list[LibraryError] | None:
     """Trust what a file and a directory hold (SSL_CTX_load_verify_locations(3)).
 
     Args:
         context: not used yet.
         file: path of a PEM file; empty: none.
-        directory: path of a directory with links by hash, looked at as certificates are needed; empty: none.
+        directory: path of a directory with links by hash, looked at as certificates are needed; empty: none. There may be
+            several, between colons.
+        folder: where relative paths begin; empty: in the working directory.
 
     Returns:
         None if that went well, otherwise what went wrong.
     """
-    arguments = [os.fsencode(path) if path else ffi.NULL for path in (file, directory)]
+    directories = os.pathsep.join(os.path.join(folder, each) for each in directory.split(os.pathsep))
+    paths = (os.path.join(folder, file) if file else "", directories if directory else "")
+    arguments = [os.fsencode(path) if path else ffi.NULL for path in paths]
     if lib.SSL_CTX_load_verify_locations(context._context, *arguments) == 1:
         clear_errors()
         return None

@@ -59,7 +59,7 @@ def authorities_digest(settings: Settings) -> str | None:
     try:
         if settings.tls_append_default_CA:
             named += _of_the_system()
-        return digest_of(tuple(_contents(named)))
+        return digest_of(tuple(_contents(named, settings.queue_directory)))
     except _TooMuchError:
         return None
 
@@ -106,14 +106,14 @@ def _of_the_system() -> list[tuple[str, str]]:
     return [(os.fsdecode(file), "") for file in files] + [("", os.fsdecode(directory)) for directory in directories]
 
 
-def _contents(named: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str | None]]:
+def _contents(named: Iterable[tuple[str, str]], folder: str) -> Iterator[tuple[str, str | None]]:
     """The paths of files, and the digest of each; None: it cannot be read, so that OpenSSL cannot either.
 
     Raises:
         _TooMuchError: from the iterator.
     """
     octets = 0
-    for number, path in enumerate(_paths(named)):
+    for number, path in enumerate(_paths(named, folder)):
         content = _content(path)
         octets += len(content or b"")
         if number >= MOST_FILES or octets > MOST_OCTETS:
@@ -121,17 +121,17 @@ def _contents(named: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str | Non
         yield str(path), None if content is None else digest_of(content)
 
 
-def _paths(named: Iterable[tuple[str, str]]) -> Iterator[Path]:
+def _paths(named: Iterable[tuple[str, str]], folder: str) -> Iterator[Path]:
     for file, directories in named:
         if file:
-            yield Path(file)
+            yield Path(folder, file)
         for directory in directories.split(os.pathsep) if directories else ():
-            yield Path(directory)
-            by_hash = (entry for entry in _entries(directory) if _BY_HASH.fullmatch(entry.name))
+            yield Path(folder, directory)
+            by_hash = (entry for entry in _entries(Path(folder, directory)) if _BY_HASH.fullmatch(entry.name))
             yield from sorted(itertools.islice(by_hash, MOST_FILES + 1))
 
 
-def _entries(directory: str) -> Iterator[Path]:
+def _entries(directory: Path) -> Iterator[Path]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
