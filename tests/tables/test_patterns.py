@@ -67,11 +67,13 @@ class ReplacementTests(SynchronousTestCase):
             ("${ 1 }", 'non-numeric replacement index " 1 "'),
             ("${{1}}", 'non-numeric replacement index "{1}"'),
             (
-                "$x$1$0${y}",
+                "${x}$1$0 $y z",
                 'non-numeric replacement index "x"',
                 'out-of-range replacement index "0"',
                 'non-numeric replacement index "y"',
             ),
+            ("$x $(y) $z", 'non-numeric replacement index "x"'),
+            ("$x ${} $", 'non-numeric replacement index "x"'),
         ):
             self.assertEqual(self.refused(text), tuple(map(Cause, problems)))
         for text in ("${1", "$(1", "a${1}$(", "${{1}"):
@@ -286,6 +288,13 @@ class RegexpTests(PatternCase):
         self.rules("/a/ $0", "a")
         self.told(1, 'out-of-range replacement index "0"', "bad replacement syntax: skipping this rule")
 
+    def test_last_backslash(self) -> None:
+        """A backslash at the end of a line ends the pattern."""
+        self.assertEqual(self.rules("/b\\", "ab", "a"), ["", None])
+        self.told(1, "no replacement text: using empty string")
+        self.assertEqual(self.rules("if /b\\\n/a/ X\nendif\n/./ Y", "ab", "a"), ["X", "Y"])
+        self.assertEqual(self.rules("/a\\/b/ X", "a/b"), ["X"])
+
     def test_order_of_patterns(self) -> None:
         """The first pattern and its groups come before the second pattern."""
         self.rules("/a/!/(/ $1", "a")
@@ -378,6 +387,11 @@ class PcreTests(PatternCase):
         self.assertEqual(self.rules("/(a|ab|abc)/ $1", "abcd"), ["a"])
         self.assertEqual(self.rules("/a/X Y", "a"), ["Y"])
         self.told(1, 'ignoring obsolete regexp option "X"')
+
+    def test_last_backslash(self) -> None:
+        """A backslash at the end of a line protects nothing."""
+        self.assertEqual(self.rules("/b\\", "ab"), [None])
+        self.told(1, 'no closing regexp delimiter "/": ignoring this rule')
 
     def test_no_second_pattern(self) -> None:
         """There is none in this type."""

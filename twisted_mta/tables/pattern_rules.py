@@ -219,7 +219,7 @@ class _RuleReader:
         negated = text.count(b"!", self._at, start) % 2 == 1
         if start == len(text):
             raise _RuleError("no regexp: skipping this rule")
-        end = _end_of_pattern(text, start)
+        end = _end_of_pattern(text, start, last_backslash_ends=self._dialect.last_backslash_ends)
         if not end:
             delimiter = to_text(text[start : start + 1])
             raise _RuleError(f'no closing regexp delimiter "{delimiter}": {self._dialect.skipping} this rule')
@@ -257,12 +257,14 @@ class _RuleReader:
         return replacement
 
 
-def _end_of_pattern(text: bytes, start: int) -> int:
+def _end_of_pattern(text: bytes, start: int, *, last_backslash_ends: bool) -> int:
     """Where the delimiter at `start` stands again; a backslash protects what is behind it. 0: nowhere."""
     delimiter = text[start]
     at = start + 1
     while at < len(text):
         if text[at] == ord("\\"):
+            if last_backslash_ends and at + 1 == len(text):
+                return at
             at += 1
         elif text[at] == delimiter:
             return at

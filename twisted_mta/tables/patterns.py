@@ -77,6 +77,7 @@ class Dialect:
         second_pattern: whether ``!/pattern/`` may follow directly.
         skipping: what happens to a rule whose pattern does not end, in words.
         no_group: what a group is that there cannot be, in words.
+        last_backslash_ends: whether a backslash at the end of the line ends a pattern, as if it were the delimiter.
     """
 
     compiler: Callable[[Effort], Compile]
@@ -86,3 +87,4 @@ class Dialect:
     second_pattern: bool
     skipping: str
     no_group: str = "out of range"
+    last_backslash_ends: bool = False

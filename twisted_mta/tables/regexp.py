@@ -17,6 +17,7 @@ POSIX = Dialect(
     second_pattern=True,
     skipping="skipping",
     no_group="out-of-range",
+    last_backslash_ends=True,
 )
 
 

@@ -92,6 +92,8 @@ def parse_replacement(text: bytes, no_group: str = "out of range") -> Replacemen
             done = dollar + 2
             continue
         name, done = _group_at(text, dollar + 1)
+        if causes and done and text[dollar + 1 : dollar + 2] in _CLOSING:
+            break  # as in Postfix: once something is wrong, all is told up to the next whole group with braces
         if not name:
             # Where the next one begins is anybody's guess.
             what = "empty macro name" if done else "truncated macro reference"
