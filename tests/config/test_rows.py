@@ -1,9 +1,11 @@
 """The tables of rows as a whole: complete, documented, and with the right LMTP names."""
 
 import re
+from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_mta.config.load_order import PLACES
 from twisted_mta.config.parameter import Kind, Load
 from twisted_mta.config.settings import ROWS, ROWS_BY_NAME, Settings, load_settings
 from twisted_mta.config.values import SECONDS_IN
@@ -107,6 +109,13 @@ class RowsTests(SynchronousTestCase):
             legacy = {name for name in named if ROWS_BY_NAME[name].kind is Kind.LEGACY}
             self.assertEqual(named - known - legacy, set(), row.name)
             known.add(row.name)
+
+    def test_places(self) -> None:
+        """Each name that has a place in the order of its kind is that of a row, and its place counts."""
+        self.assertEqual(PLACES.keys() - ROWS_BY_NAME.keys(), set())
+        for row, following in pairwise(row for row in ROWS if row.name in PLACES and row.kind is not Kind.FACT):
+            if (row.load, row.kind) == (following.load, following.kind):
+                self.assertLess(PLACES[row.name], PLACES[following.name])
 
     def test_stages(self) -> None:
         """The library of TLS reads last of what an agent reads, and other programs after it."""

@@ -76,6 +76,17 @@ class ValueTests(MainCfCase):
         self.assertEqual((loaded.protocol, loaded.config_directory), ("lmtp", directory))
         self.assertEqual(self.load("").service_name, "smtp")
 
+    def test_references_by_order(self) -> None:
+        """Of parameters of one kind, a reference sees the defaults of those that smtp(8) reads before."""
+        for text, expected in (
+            ("a$smtp_tcp_port$header_from_format$smtp_host_lookup.b", "a.b"),
+            ("a$notify_classes.$smtp_address_verify_target", "aresource, software.rcpt"),
+        ):
+            self.assertEqual(self.load(f"smtp_helo_name = {text}\n").smtp_helo_name, expected)
+        self.assertEqual(self.load("lmtp_lhlo_name = a$lmtp_tcp_port\n", "lmtp").smtp_helo_name, "a")
+        self.assertEqual(self.load("smtp_reply_filter = $smtp_tcp_port\n").smtp_reply_filter, "smtp")
+        self.assertEqual(self.load("smtp_quit_timeout = $smtp_rset_timeout\n").smtp_quit_timeout, 20)
+
     def test_facts_in_main_cf(self) -> None:
         """What is defined before main.cf is read counts as an earlier entry there."""
         loaded = self.load("process_name = x\nprocess_id = 1\nservice_name = y\nprocess_name = smtp\n")

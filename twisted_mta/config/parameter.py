@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, Required, TypedDict, TypeVar, Unpack,
 
 from twisted_mta.config import values
 from twisted_mta.config.errors import ConfigError
+from twisted_mta.config.load_order import PLACES
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=enum.Enum)
@@ -290,5 +291,6 @@ def in_load_order(declared: Iterable[type]) -> tuple[Parameter[Any], ...]:
     """All rows of some classes, in the order in which a delivery agent reads them; legacy rows, which it never reads, last."""
     rows = [row for each in declared if issubclass(each, Rows) for row in each.rows]
     stages = [(load, kind) for load, kinds in _KINDS_IN_ORDER.items() for kind in kinds]
+    rows.sort(key=lambda row: PLACES.get(row.name, len(PLACES)))
     ordered = [row for stage in stages for row in rows if (row.load, row.kind) == stage]
     return (*ordered, *(row for row in rows if row.kind is Kind.LEGACY))
