@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.routing.fakes import FakeDNS, Zone
-from twisted_mta.model.answers import LookupResult
+from twisted_mta.model.answers import LookupResult, Search
 from twisted_mta.model.events import Event
 from twisted_mta.observe.maillog import LogStyle, line_of
 from twisted_mta.tls.policy import Association
@@ -49,7 +49,7 @@ class TlsaTests(SynchronousTestCase):
         self.assertEqual(self.find(), both)
         self.assertEqual(self.find(port=587), TlsaRecords((Association(3, 0, 1, b"\1"),)))
         self.assertEqual(self.dns.questions, [f"TLSA {NAME}", "TLSA _587._tcp.mx.example"])
-        self.assertEqual(self.dns.options, [(True, False)] * 2)
+        self.assertEqual(self.dns.options, [(True, Search.NONE)] * 2)
 
     def test_none(self) -> None:
         """No name, and records that were not validated, are no records."""
