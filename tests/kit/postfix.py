@@ -176,6 +176,11 @@ class Postfix:
         self._settings |= settings
         self.write("main.cf", "".join(f"{name} = {value}\n" for name, value in self._settings.items()))
 
+    def unset(self, *names: str) -> None:
+        """Take parameters out of main.cf again."""
+        self._settings = {name: value for name, value in self._settings.items() if name not in names}
+        self.configure({})
+
     def write(self, name: str, text: str) -> Path:
         """Write a file of the configuration directory."""
         path = self.etc / name
