@@ -180,9 +180,17 @@ class GenericMapTests(OutgoingTestCase):
         engine.deliver("a@d.test", nexthop="d.test", content=b"Delivered-To: alias@d.test\n\n")
         self.assertEqual(engine.log, ["a@d.test agent 5.4.6 bounced (mail forwarding loop for a@d.test)"])
 
-    def test_failure_before_any_session(self) -> None:
-        """An envelope address that cannot be mapped defers the mail, and no server is asked."""
-        engine = Engine({FIRST: script()}, ONE, content=rules(GENERIC=generic(TABLE)))
+    def test_no_server(self) -> None:
+        """Where no server is ready for the message, nothing is looked up, and no failure of a table keeps mail back."""
+        for hosts, zone in (({}, {}), ({FIRST: script(("EHLO", "521 5.3.2 no"), ("HELO", "521 5.3.2 no"))}, ONE)):
+            engine = Engine(hosts, zone, content=rules(GENERIC=generic(TABLE)))
+            engine.deliver("fail@d.test", nexthop="d.test")
+            self.assertEqual(len(engine.log), 1)
+            self.assertIn("bounced", engine.log[0])
+
+    def test_failure_in_the_envelope(self) -> None:
+        """An envelope address that cannot be mapped defers the mail; the server is told nothing of it, nor is another one."""
+        engine = Engine({FIRST: script(), SECOND: script()}, TWO, content=rules(GENERIC=generic(TABLE)))
         engine.deliver("a@d.test", "fail@d.test", nexthop="d.test")
         reason = "4.3.0 deferred (smtp_generic_maps map lookup problem for fail@d.test)"
         self.assertEqual(
@@ -193,7 +201,8 @@ class GenericMapTests(OutgoingTestCase):
                 f"fail@d.test none {reason}",
             ],
         )
-        self.assertEqual(engine.commands(FIRST), [])
+        self.assertEqual(engine.commands(FIRST), [["EHLO client.test", "QUIT"]])
+        self.assertEqual(engine.commands(SECOND), [])
 
     def test_failure_in_a_header(self) -> None:
         """One in a header ends the session without an end of the content; no other host is asked, and nothing bounces."""

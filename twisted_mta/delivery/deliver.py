@@ -61,10 +61,10 @@ class DeliveryAgent:
 
 async def _run(errand: Errand) -> FinalStatus:
     """Do it all."""
-    ledger, rules = errand.ledger, errand.parts.outgoing
+    ledger = errand.ledger
     try:
-        if rules is not None:
-            errand.outgoing = await rules.prepare(errand.request, errand.outgoing.content)
+        if errand.outgoing is None:
+            await errand.admit()
         await _try_destinations(errand)
     except RefusedHereError as refused:
         ledger.give_up(refused.why, Scope.MESSAGE, refused.relay)

@@ -61,7 +61,8 @@ class Errand:
     Attributes:
         parts: what deliveries share.
         request: the message, and whom it is for.
-        outgoing: what of it servers get to see.
+        content: what it says.
+        outgoing: what of it servers get to see; None: that is not known yet, see `prepare`.
         emit: takes what is to be logged.
         ledger: what becomes of its recipients.
         witness: overhears its sessions; None: nobody does.
@@ -69,7 +70,7 @@ class Errand:
         reuse: what it does about kept sessions; None: nothing.
     """
 
-    __slots__ = ("emit", "ledger", "outgoing", "parts", "request", "reuse", "tls", "witness")
+    __slots__ = ("content", "emit", "ledger", "outgoing", "parts", "request", "reuse", "tls", "witness")
 
     def __init__(
         self, parts: AgentParts, request: DeliveryRequest, content: IMessageContent, reporter: IStatusReporter
@@ -85,9 +86,30 @@ class Errand:
         sessions = parts.sessions
         self.parts = parts
         self.request = request
-        self.outgoing = Outgoing(request, content)
+        self.content = content
+        plain = parts.outgoing is None or parts.outgoing.change_nothing
+        self.outgoing = Outgoing(request, content) if plain else None
         self.emit = sessions.emit
         self.ledger = RecipientLedger(request, reporter, parts.rules, sessions.emit, parts.now)
         self.witness = parts.witnesses.to(request) if parts.witnesses else None
         self.tls = TlsDemands(parts.tls, request, sessions.logins, parts.backoff_seconds) if parts.tls else None
         self.reuse = parts.reuse.to(request) if parts.reuse else None
+
+    async def admit(self) -> None:
+        """See to what is to be seen to before any server is asked.
+
+        Raises:
+            RefusedHereError, ContentFailedError, ContentError: there is no need to ask one.
+        """
+        if self.parts.outgoing is not None:
+            await self.parts.outgoing.admit(self.request, self.content)
+
+    async def prepare(self) -> Outgoing:
+        """Find out what servers get to see, which is the same for all of them.
+
+        Raises:
+            ContentFailedError: an address cannot be replaced.
+        """
+        assert self.parts.outgoing is not None
+        self.outgoing = await self.parts.outgoing.prepare(self.request, self.content)
+        return self.outgoing

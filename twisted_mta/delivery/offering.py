@@ -13,6 +13,7 @@ from twisted_mta.content.failures import ContentFailedError
 from twisted_mta.delivery.cache import Place
 from twisted_mta.delivery.cache_keys import EndpointKey
 from twisted_mta.delivery.errand import Errand
+from twisted_mta.delivery.outgoing import Outgoing
 from twisted_mta.interfaces import ContentError, CorruptContentError
 from twisted_mta.model.dsn import DsnStatus
 from twisted_mta.session.session import Session, TlsFailedError
@@ -87,7 +88,7 @@ class Offering:
     async def _talk(self, session: Session, turn: Turn, walk: Walk) -> bool:
         """Offer the message to one server; whether the session came to its normal end."""
         errand = self._errand
-        ledger, request, outgoing, reuse = errand.ledger, errand.request, errand.outgoing, errand.reuse
+        ledger, request, reuse = errand.ledger, errand.request, errand.reuse
         place = turn.place
         age = (errand.parts.now() - request.stats.incoming_arrival) / _MICROSECONDS
         try:
@@ -101,6 +102,7 @@ class Offering:
             walk.count_session()
             ledger.last_host = self._is_last_destination and walk.is_last
             ledger.server_has_dsn(session.welcome.capabilities.offers(Feature.DSN))
+            outgoing = errand.outgoing or await self._prepared(session)
             recipients = outgoing.addressed(ledger.remaining)
             keep = reuse.keep(session, turn.endpoint) if reuse else never
             return await session.transact(outgoing.request, recipients, outgoing.content, ledger.take, keep)
@@ -118,6 +120,17 @@ class Offering:
             else:
                 ledger.give_up(rejected.why, Scope.MESSAGE)
         return False
+
+    async def _prepared(self, session: Session) -> Outgoing:
+        """What is offered; nothing has been said of the message yet, so that a session without it ends in order."""
+        try:
+            return await self._errand.prepare()
+        except ContentFailedError:
+            await session.quit()
+            raise
+        except BaseException:
+            session.close()
+            raise
 
     async def _tls_failed(self, failed: TlsFailedError, turn: Turn, walk: Walk) -> None:
         level = turn.policy.level

@@ -2,7 +2,8 @@
 
 What the log and reports say, and ORCPT, is about the addresses as they came.
 
-Flow: delivery/deliver.py prepares each request; delivery/offering.py offers what comes out to servers.
+Flow: delivery/deliver.py has each request admitted; delivery/offering.py has it prepared, once a server is ready for it: before
+that nobody knows whether there will be one, and no table is asked for nothing.
 Sources: smtp(8), "flags" and smtp_generic_maps; generic(5); RFC 3463 (X.3.5, X.4.6); a running smtp(8).
 """
 
@@ -78,20 +79,31 @@ class OutgoingRules:
     content: ContentRules = PLAIN
     utf8: bool = True
 
-    async def prepare(self, request: DeliveryRequest, content: IMessageContent) -> Outgoing:
-        """Prepare a request. Waits for nothing where all tables answer at once.
+    @property
+    def change_nothing(self) -> bool:
+        """Whether all goes out as it is."""
+        return not self.flags and not self.content.settings.maps_addresses
+
+    async def admit(self, request: DeliveryRequest, content: IMessageContent) -> None:
+        """See to what flags forbid.
 
         Raises:
             RefusedHereError: the flags do not allow its delivery, or the message has been delivered to the recipient before.
             ContentFailedError: an address cannot be replaced.
             ContentError: the content cannot be read.
         """
-        if not self.flags and not self.content.settings.maps_addresses:
-            return Outgoing(request, content)
         self._demand_one_recipient(request)
-        names = await self._replacements(request)
         if "D" in self.flags:
-            self._refuse_loops(request, content, names)
+            recipient = request.recipients[0].address
+            self._refuse_loops(request, content, await self._replacements(request, (recipient,)))
+
+    async def prepare(self, request: DeliveryRequest, content: IMessageContent) -> Outgoing:
+        """Prepare a request. Waits for nothing where all tables answer at once.
+
+        Raises:
+            ContentFailedError: an address cannot be replaced.
+        """
+        names = await self._replacements(request, self._addresses(request))
         if headers := b"".join(self._headers(request, names)):
             content = PrependedContent(headers, content)
         sender = names.get(request.sender, request.sender)
@@ -104,13 +116,13 @@ class OutgoingRules:
                     self.emit(RecipientLimitNeeded(flag, self.service))
                     raise RefusedHereError(MISCONFIGURED, self.service)
 
-    async def _replacements(self, request: DeliveryRequest) -> dict[str, str]:
+    async def _replacements(self, request: DeliveryRequest, addresses: Iterable[str]) -> dict[str, str]:
         """What takes the place of each address that is to be replaced."""
         names: dict[str, str] = {}
         if not self.content.settings.maps_addresses:
             return names
         mapper = GenericMapper(self.content.settings.generic, request.queue_id, self.emit)
-        for address in dict.fromkeys(self._addresses(request)):
+        for address in dict.fromkeys(addresses):
             new = await answered(mapper.replacement_for(address), self.content.answers) if address else None
             if new is not None:
                 names[address] = new
