@@ -154,6 +154,30 @@ class StoredTests(SynchronousTestCase):
         self.assertEqual(len(self.store.kept), 2)
         self.assertIsNotNone(self.look(small, 1))
 
+    def test_new_tickets(self) -> None:
+        """A session that goes on is stored now and then; at once, if the server was judged anew, or nothing is stored."""
+        session = self.kept()
+
+        def is_stored(verdict: Verdict = VERDICT, age: float = 0) -> bool:
+            self.store.kept.clear()
+            self.one.keep(key(1), KeptSession(SEQUENCE, verdict, session.judged_at + age))
+            return bool(self.store.kept)
+
+        self.clock.advance(59)
+        self.assertFalse(is_stored())
+        self.clock.advance(1)
+        self.assertTrue(is_stored())
+        self.assertFalse(is_stored())
+        self.assertTrue(is_stored(age=1))
+        self.assertFalse(is_stored(UNPROVED, age=1))
+        self.assertTrue(is_stored(age=1))
+        self.one.forget(key(1))
+        self.assertTrue(is_stored(age=1))
+        self.assertEqual(self.look(self.other), KeptSession(SEQUENCE, VERDICT, session.judged_at + 1))
+        self.store.kept.clear()
+        self.other.keep(key(1), KeptSession(SEQUENCE, VERDICT, session.judged_at + 1))
+        self.assertEqual(self.store.kept, {})
+
     def test_unproved(self) -> None:
         """A server that did not prove what it should have is not remembered beyond the process, nor is what it proved before."""
         self.kept()

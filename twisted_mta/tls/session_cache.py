@@ -5,13 +5,14 @@ that the verdict depends on. Sessions are kept as bytes: OpenSSL marks its own o
 odd way.
 
 What is in memory is found there at once, and only what is not is asked for in the store. What is kept goes to both; nobody waits
-for that.
+for that. A session that goes on has a new ticket each time, but the store is spared most of them: an earlier one does as well.
 
 Flow: tls/engine.py looks a session up before a handshake, tls/handshake.py keeps or forgets it.
 Sources: postconf(5) smtp_tls_session_cache_database, smtp_tls_session_cache_timeout; RFC 5077; RFC 8446 sections 2.2 and 4.6.1.
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -34,6 +35,10 @@ SHORTEST_SECONDS = 120
 """A shorter life than that is made as long; tlsmgr(8) could not keep up with less."""
 
 
+SECONDS_BETWEEN_WRITES = 60.0
+"""A session that goes on is stored no more often than that."""
+
+
 class SessionStore(Protocol):
     """Where sessions outlive the process, such as tlsmgr(8). Nothing of it ever fails."""
 
@@ -45,6 +50,14 @@ class SessionStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Store it no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A session, and when one with the same verdict was last stored; None: never."""
+
+    session: KeptSession
+    stored_at: float | None
 
 
 class SessionCache:
@@ -71,7 +84,7 @@ class SessionCache:
         self._store = store
         self._limit = limit
         self._octets = 0
-        self._kept: OrderedDict[SessionKey, KeptSession] = OrderedDict()
+        self._kept: OrderedDict[SessionKey, _Entry] = OrderedDict()
 
     @classmethod
     def from_settings(
@@ -109,7 +122,7 @@ class SessionCache:
         if session is None or not self._counts(session):
             self._store.delete(key.id)
             return None
-        self._remember(key, session)
+        self._remember(key, _Entry(session, self.now))
         return session
 
     def find(self, key: SessionKey) -> KeptSession | None:
@@ -117,24 +130,27 @@ class SessionCache:
         kept = self._kept.get(key)
         if kept is None:
             return None
-        if not self._counts(kept):
+        if not self._counts(kept.session):
             self._drop(key)
             return None
         self._kept.move_to_end(key)
-        return kept
+        return kept.session
 
     def keep(self, key: SessionKey, session: KeptSession) -> None:
         """Keep a session instead of the one with the same key."""
         if len(session.der) > LONGEST_SESSION:
             return
-        self._remember(key, session)
-        if self._store is None:
-            return
-        if session.serves:
-            self._store.update(key.id, octets_of_session(session, key.digest))
-        else:
+        former, stored_at = self._kept.get(key), None
+        if former is not None and former.session.judged_at == session.judged_at:
+            stored_at = former.stored_at
+        if self._store is not None and not session.serves:
             # Whoever has mended something, and starts the service again, wants the server to be looked at again.
             self._store.delete(key.id)
+            stored_at = None
+        elif self._store is not None and (stored_at is None or not 0 <= self.now - stored_at < SECONDS_BETWEEN_WRITES):
+            self._store.update(key.id, octets_of_session(session, key.digest))
+            stored_at = self.now
+        self._remember(key, _Entry(session, stored_at))
 
     def forget(self, key: SessionKey) -> None:
         """Keep the session with this key no longer, if there is one."""
@@ -146,18 +162,18 @@ class SessionCache:
         """Whether its verdict is believed; one from the future is none: the clock was wrong, then or now."""
         return 0 <= self.now - session.judged_at < self.lifetime_seconds
 
-    def _remember(self, key: SessionKey, session: KeptSession) -> None:
+    def _remember(self, key: SessionKey, entry: _Entry) -> None:
         self._drop(key)
-        self._kept[key] = session
-        self._octets += len(session.der)
+        self._kept[key] = entry
+        self._octets += len(entry.session.der)
         while len(self._kept) > self._limit or self._octets > MOST_OCTETS:
             _, oldest = self._kept.popitem(last=False)
-            self._octets -= len(oldest.der)
+            self._octets -= len(oldest.session.der)
 
     def _drop(self, key: SessionKey) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
-            self._octets -= len(kept.der)
+            self._octets -= len(kept.session.der)
 
 
 _SESSION_ID = 3  # its place among the elements of a session
