@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.content.driving import Answer, complete, generic, table
 from tests.delivery.test_deliver import FIRST, ONE, SECOND, TWO, script
 from tests.kit.engine import Engine
+from tests.kit.script import Close, Script, Silence, Unasked
 from tests.session.shell import PiecewiseContent
 from twisted_mta.content.lookups import Asked, Replacement
 from twisted_mta.content.scanner import ScannerLimits
@@ -214,26 +215,90 @@ class GenericMapTests(OutgoingTestCase):
         self.assertEqual(engine.dialer.servers[FIRST].messages, [])
         self.assertEqual(engine.commands(SECOND), [])
 
-    def test_slow_tables(self) -> None:
-        """A table may take its time; a delivery that waits for it can be cancelled."""
-        waiting: list[Deferred[Replacement | None]] = []
+    def test_failure_is_told_before_goodbye(self) -> None:
+        """The mail is deferred even if the server never says goodbye."""
+        servers = {FIRST: script(("QUIT", Silence()))}
+        engine = Engine(servers, ONE, await_quit_reply=True, content=rules(GENERIC=generic(TABLE)))
+        engine.start("fail@d.test", nexthop="d.test")
+        engine.turn()
+        reason = "4.3.0 deferred (smtp_generic_maps map lookup problem for fail@d.test)"
+        self.assertEqual(engine.log[1:], [f"fail@d.test none {reason}"])
+        self.assertIsNone(engine.status)
+        engine.wait(304)
+        self.assertIsNotNone(engine.status)
+        self.assertEqual(len(engine.log), 2)
+
+    def test_failure_over_a_kept_session(self) -> None:
+        """The session is not kept any longer, and the mail is deferred."""
+        maps = rules(GENERIC=generic(TABLE))
+        engine = Engine({FIRST: script()}, ONE, reuse={"listed": lambda name: True}, content=maps)
+        engine.deliver("b@d.test", nexthop="d.test")
+        engine.deliver("fail@d.test", nexthop="d.test")
+        reason = "4.3.0 deferred (smtp_generic_maps map lookup problem for fail@d.test)"
+        self.assertEqual(engine.log[-1], f"fail@d.test none {reason}")
+        (commands,) = engine.commands(FIRST)
+        self.assertEqual(commands[-2:], [".", "QUIT"])
+        self.assertEqual(len(engine.pool), 0)
+
+
+class SlowTableTests(OutgoingTestCase):
+    """A table may take its time, while a server is ready for the message."""
+
+    def setUp(self) -> None:
+        """A table that answers when told to."""
+        self.waiting: list[Deferred[Replacement | None]] = []
+
+    def engine(self, first: Script) -> Engine:
+        """An engine with two servers, the first one by a script."""
 
         def look_up(key: str) -> Deferred[Replacement | None]:
-            waiting.append(Deferred())
-            return waiting[-1]
+            self.waiting.append(Deferred())
+            return self.waiting[-1]
 
-        engine = Engine({FIRST: script()}, ONE, content=rules(GENERIC=look_up))
+        return Engine({FIRST: first, SECOND: script()}, TWO, content=rules(GENERIC=look_up))
+
+    def answer(self) -> None:
+        """Answer for a sender, who is not in the table, and for a recipient."""
+        self.waiting[0].callback(None)
+        self.waiting[1].callback(Replacement("alias@d.test"))
+
+    def test_delivery(self) -> None:
+        """The message goes out with what the table says."""
+        engine = self.engine(script())
         done = engine.start("a@d.test", nexthop="d.test")
         engine.turn()
-        waiting[0].callback(None)
-        waiting[1].callback(Replacement("alias@d.test"))
+        self.assertEqual(engine.commands(FIRST), [["EHLO client.test"]])
+        self.answer()
         engine.turn()
         self.successResultOf(done)
         self.assertIn("RCPT TO:<alias@d.test>", engine.commands(FIRST)[0])
+
+    def test_cancelled(self) -> None:
+        """A delivery that waits for a table can be cancelled, and closes the connection."""
+        engine = self.engine(script())
         done = engine.start("a@d.test", nexthop="d.test")
+        engine.turn()
+        self.assertEqual(len(self.waiting), 1)
         done.cancel()
+        engine.turn()
         self.successResultOf(done)
-        self.assertEqual(engine.log[-1], "a@d.test none 4.3.0 deferred (delivery was ended before it was complete)")
+        self.assertEqual(engine.log, ["a@d.test none 4.3.0 deferred (delivery was ended before it was complete)"])
+        (session,) = engine.dialer.servers[FIRST].sessions
+        self.assertEqual((session.commands, session.open), (["EHLO client.test"], False))
+        self.assertEqual(engine.commands(SECOND), [])
+
+    def test_server_does_not_wait(self) -> None:
+        """If the server hangs up meanwhile, the next one gets the message, and nothing is looked up again."""
+        engine = self.engine(script(("EHLO", Unasked(5, Close("421 4.4.2 too slow")))))
+        done = engine.start("a@d.test", nexthop="d.test")
+        engine.turn()
+        engine.wait(10)
+        self.answer()
+        engine.turn()
+        self.successResultOf(done)
+        self.assertEqual(len(self.waiting), 2)
+        self.assertEqual(engine.log[-1], f"a@d.test h1.test[10.0.0.1]:25 2.0.0 sent ({OK})")
+        self.assertIn("RCPT TO:<alias@d.test>", engine.commands(SECOND)[0])
 
 
 class FailureTests(OutgoingTestCase):

@@ -103,6 +103,8 @@ class Offering:
             ledger.last_host = self._is_last_destination and walk.is_last
             ledger.server_has_dsn(session.welcome.capabilities.offers(Feature.DSN))
             outgoing = errand.outgoing or await self._prepared(session)
+            if outgoing is None:
+                return False
             recipients = outgoing.addressed(ledger.remaining)
             keep = reuse.keep(session, turn.endpoint) if reuse else never
             return await session.transact(outgoing.request, recipients, outgoing.content, ledger.take, keep)
@@ -121,13 +123,18 @@ class Offering:
                 ledger.give_up(rejected.why, Scope.MESSAGE)
         return False
 
-    async def _prepared(self, session: Session) -> Outgoing:
-        """What is offered; nothing has been said of the message yet, so that a session without it ends in order."""
+    async def _prepared(self, session: Session) -> Outgoing | None:
+        """What is offered; None: an address cannot be replaced, and nobody else is asked.
+
+        Nothing has been said of the message yet, so that a session without it ends in order.
+        """
         try:
             return await self._errand.prepare()
-        except ContentFailedError:
+        except ContentFailedError as failed:
+            # Told first: a server may keep us waiting for its goodbye.
+            self._errand.ledger.give_up(failed.why, Scope.MESSAGE)
             await session.quit()
-            raise
+            return None
         except BaseException:
             session.close()
             raise
