@@ -19,6 +19,7 @@ from twisted_mta.ipc.installed import postfix_version
 from twisted_mta.ipc.tlsmgr import TlsManager
 from twisted_mta.model.events import Event
 from twisted_mta.postfix.services import PrivateServices
+from twisted_mta.tls.session_cache import SECONDS_BETWEEN_WRITES
 from twisted_mta.tls.session_key import LONGEST_ID
 from twisted_mta.tls.session_record import LONGEST_SESSION
 
@@ -190,6 +191,7 @@ class TlsmgrTests(SessionCase):
         await self.begin_with_server()
         await self.resumed()
         self.kill()
+        await self.postfix.pause(SECONDS_BETWEEN_WRITES)
         self.assertTrue(await self.resumed())
         await self.again()
         self.assertTrue(await self.resumed())

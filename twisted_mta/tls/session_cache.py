@@ -35,7 +35,7 @@ SHORTEST_SECONDS = 120
 """A shorter life than that is made as long; tlsmgr(8) could not keep up with less."""
 
 
-SECONDS_BETWEEN_WRITES = 60.0
+SECONDS_BETWEEN_WRITES = 5.0
 """A session that goes on is stored no more often than that."""
 
 
