@@ -1,6 +1,6 @@
 """The one exception of this room: a configuration that cannot be used.
 
-Flow: every module here raises it; service.py logs it, `--check` shows it, and a resident service defers mail with its text.
+Flow: every module here raises it; cli/ shows it, and generations.py makes it the text with which a resident service defers mail.
 Sources: postconf(5); the texts are those that a running Postfix logs before it gives up.
 """
 

@@ -1,6 +1,6 @@
 """Find our own entry in master.cf, and see whether master(8) serves it.
 
-Flow: service.py hands the arguments of its entry to service_options.py, and refuses to start where master(8) serves it.
+Flow: postfix/own_entry.py hands the arguments of our entry to service_options.py, and refuses to start where master(8) serves it.
 Sources: master(5); postconf(5), master_service_disable; texts as master(8) logs them.
 """
 

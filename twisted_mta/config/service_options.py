@@ -1,6 +1,6 @@
 """What the arguments of an entry in master.cf say to a delivery agent.
 
-Flow: service.py reads the arguments of its own entry; its command line takes the letters of ``flags=`` likewise.
+Flow: postfix/own_entry.py reads the arguments of our own entry; the command line takes the letters of ``flags=`` likewise.
 Sources: smtp(8), "flags="; postconf(5), max_idle and max_use; master(5); texts as a running smtp(8) logs them.
 """
 

@@ -1,6 +1,6 @@
 """All settings of one service, evaluated once.
 
-Flow: service.py calls `load_settings` and hands the Settings to every room; cli.py shows them.
+Flow: generations.py and cli/ load the Settings; assembly.py hands them to every room.
 Sources: postconf(5); smtp(8) for its two personalities; the order of loading is that of a running smtp(8).
 
 Attributes have the SMTP name in both personalities: of an LMTP service, `settings.smtp_helo_timeout` is lmtp_lhlo_timeout.

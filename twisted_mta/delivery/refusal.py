@@ -1,6 +1,6 @@
 """An agent that defers whatever it gets: the configuration cannot be used.
 
-Flow: service.py puts it in the place of the DeliveryAgent until a configuration can be loaded.
+Flow: generations.py puts it in the place of the DeliveryAgent until a configuration can be loaded.
 Sources: postconf(5); RFC 3463 (X.3.5: system incorrectly configured).
 """
 

@@ -1,6 +1,7 @@
 """What the private sockets of a Postfix speak, as its version says.
 
-Flow: service.py parses mail_version once; postfix/ and ipc/client.py build from it what they send and expect.
+Flow: ipc/installed.py parses what postconf(1) says of mail_version; postfix/ and ipc/client.py build from it what they send
+and expect.
 Sources: RELEASE_NOTES of Postfix 3.6, 3.8, 3.10 and 3.11; postconf(5) mail_version.
 """
 

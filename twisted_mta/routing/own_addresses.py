@@ -1,6 +1,6 @@
 """The addresses at which this machine gets mail: by them it knows itself among the mail exchangers of a domain.
 
-Flow: service.py computes them once per configuration; routing/ looks for them in what it found, delivery/ asks which
+Flow: assembly.py has them computed once per configuration; routing/ looks for them in what it found, delivery/ asks which
 address to bind to.
 Sources: postconf(5) inet_interfaces, proxy_interfaces, inet_protocols, smtp_bind_address; RFC 5321 section 5.1.
 """

@@ -1,6 +1,6 @@
 """What routing has to know of the configuration, evaluated once.
 
-Flow: service.py makes RoutingSettings from Settings for each generation of the configuration; all of routing/ reads it.
+Flow: assembly.py makes RoutingSettings from Settings for each generation of the configuration; all of routing/ reads it.
 Sources: postconf(5), the parameters named at the fields.
 """
 

@@ -1,6 +1,6 @@
 """What settings change in a dialog, worked out once per configuration.
 
-Flow: service.py makes one from Settings; every dialog reads it.
+Flow: assembly.py makes one from Settings; every dialog reads it.
 Sources: smtp(8), lmtp(8) and postconf(5) for the parameters named in `from_settings`.
 """
 

@@ -1,6 +1,6 @@
 """The tables of one generation of the configuration: each opened once, all closed together.
 
-Flow: service.py makes one for each generation; whoever has a table parameter opens its tables here.
+Flow: assembly.py makes one for each generation; whoever has a table parameter opens its tables here.
 Sources: postconf(5); daemons open a table with the same name and use once.
 """
 

@@ -1,6 +1,6 @@
 """Templates with ``%`` letters, as queries, keys and results of database tables have them.
 
-Flow: query_rules.py and the database types parse their templates when a table is opened, and fill them in for each key.
+Flow: database.py and the database types parse their templates when a table is opened, and fill them in for each key.
 Sources: mysql_table(5), ldap_table(5), memcache_table(5) for the letters; the texts are those of a running Postfix.
 """
 
