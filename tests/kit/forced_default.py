@@ -4,7 +4,7 @@ Run as ``python -m tests.kit.forced_default [NAME...]``; without names, for all 
 not notice, and ends with status 1 if there are any.
 
 Flow: tox runs it (environment rows). All is imported once; then each test runs in a child of this process, in which the row of
-its parameter is made deaf. Before that all tests run with rows that hear, in one child: what fails then proves nothing.
+its parameter is made deaf. Before that all tests run with rows that hear, in a few children: what fails then proves nothing.
 """
 
 import os
