@@ -3,10 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.content.driving import Answer, complete, generic, table
+from tests.delivery.test_any_world import NAMES, AnyWorldTestCase, hosts
 from tests.delivery.test_deliver import FIRST, ONE, SECOND, TWO, script
 from tests.kit.engine import Engine
 from tests.kit.script import Close, Script, Silence, Unasked
@@ -14,7 +18,7 @@ from tests.session.shell import PiecewiseContent
 from twisted_mta.content.lookups import Asked, Replacement
 from twisted_mta.content.scanner import ScannerLimits
 from twisted_mta.content.settings import ContentSettings
-from twisted_mta.interfaces import ContentError, CorruptContentError
+from twisted_mta.interfaces import ContentError, CorruptContentError, TableError
 from twisted_mta.model.request import Recipient
 from twisted_mta.session.content_rules import ContentRules
 
@@ -299,6 +303,71 @@ class SlowTableTests(OutgoingTestCase):
         self.assertEqual(len(self.waiting), 2)
         self.assertEqual(engine.log[-1], f"a@d.test h1.test[10.0.0.1]:25 2.0.0 sent ({OK})")
         self.assertIn("RCPT TO:<alias@d.test>", engine.commands(SECOND)[0])
+
+
+class AnyTableTests(AnyWorldTestCase):
+    """Properties of deliveries with tables that take their time, or fail, with servers that do what they like."""
+
+    def engine(self, data: st.DataObject) -> Engine:
+        """Two servers, and a table; sessions may be kept."""
+        clocks: list[Clock] = []
+        waits = st.sampled_from([0, 0, 3, 200])
+        found = st.sampled_from([None, None, Replacement("alias@d.test"), TableError("fail:it", "it fails", "key")])
+        answers = data.draw(st.lists(st.tuples(waits, found), min_size=1, max_size=4))
+
+        def look_up(key: str) -> Replacement | Deferred[Replacement | None] | None:
+            seconds, outcome = answers[0]
+            answers.append(answers.pop(0))
+
+            def answer() -> Replacement | None:
+                if isinstance(outcome, TableError):
+                    raise outcome
+                return outcome
+
+            return deferLater(clocks[0], seconds, answer) if seconds else answer()
+
+        engine = Engine(
+            {FIRST: data.draw(hosts(False)), SECOND: data.draw(hosts(False))},
+            TWO,
+            content=rules(GENERIC=look_up),
+            flags=data.draw(st.sampled_from(["", "R"])),
+            reuse=data.draw(st.sampled_from([None, {"listed": lambda name: True}])),
+            await_quit_reply=data.draw(st.booleans()),
+        )
+        clocks.append(engine.clock)
+        return engine
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def test_one_result_each(self, data: st.DataObject) -> None:
+        """Each recipient of each message has one result, and nothing is left over."""
+        engine = self.engine(data)
+        for _ in range(2):
+            engine.reporter.results.clear()
+            engine.status = None
+            self.check(engine, NAMES, self.run_to_its_end(engine, NAMES))
+            self.assert_nothing_is_open(engine)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.data(), st.integers(0, 12))
+    def test_cancelled_at_any_time(self, data: st.DataObject, turns: int) -> None:
+        """So it is if the delivery is cancelled in the middle."""
+        engine = self.engine(data)
+        done = engine.start(*NAMES, nexthop="d.test")
+        for _ in range(turns):
+            engine.clock.advance(1)
+        done.cancel()
+        engine.turn()
+        assert engine.status is not None
+        self.check(engine, NAMES, engine.status.complete)
+        engine.wait(1000)
+        self.assertEqual(engine.clock.getDelayedCalls(), [])
+        self.assert_nothing_is_open(engine)
+
+    def assert_nothing_is_open(self, engine: Engine) -> None:
+        """All connections have come to an end."""
+        servers = engine.dialer.servers.values()
+        self.assertFalse(any(session.open for server in servers for session in server.sessions))
 
 
 class FailureTests(OutgoingTestCase):
