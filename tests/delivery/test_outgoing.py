@@ -187,8 +187,8 @@ class GenericMapTests(OutgoingTestCase):
 
     def test_no_server(self) -> None:
         """Where no server is ready for the message, nothing is looked up, and no failure of a table keeps mail back."""
-        for hosts, zone in (({}, {}), ({FIRST: script(("EHLO", "521 5.3.2 no"), ("HELO", "521 5.3.2 no"))}, ONE)):
-            engine = Engine(hosts, zone, content=rules(GENERIC=generic(TABLE)))
+        for servers, zone in (({}, {}), ({FIRST: script(("EHLO", "521 5.3.2 no"), ("HELO", "521 5.3.2 no"))}, ONE)):
+            engine = Engine(servers, zone, content=rules(GENERIC=generic(TABLE)))
             engine.deliver("fail@d.test", nexthop="d.test")
             self.assertEqual(len(engine.log), 1)
             self.assertIn("bounced", engine.log[0])
