@@ -50,6 +50,7 @@ class ReplacementTests(SynchronousTestCase):
             ("$$1", "$1"),
             ("$$$1", "$a"),
             ("$01", "a"),
+            (f"${'0' * 5000}1", "a"),
             ("$1é", "aé"),
             ("é$3", "é"),
             ("none", "none"),

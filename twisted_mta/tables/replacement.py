@@ -101,9 +101,9 @@ def parse_replacement(text: bytes, no_group: str = "out of range") -> Replacemen
             break
         if not name.isdigit():
             causes.append(Cause(f'non-numeric replacement index "{to_text(name)}"'))
-        elif len(name.lstrip(b"0")) > _MOST_DIGITS:
+        elif len(digits := name.lstrip(b"0")) > _MOST_DIGITS:
             raise ReplacementError(f'out of range replacement index "{to_text(name)}"')
-        elif number := int(name):
+        elif number := int(digits or b"0"):  # without the zeros, which could be more than int() takes
             parts.append(number)
             highest = max(highest, number)
         else:
