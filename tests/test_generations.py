@@ -271,10 +271,19 @@ class GenerationTests(GenerationTestCase):
         text = "parameter mail_owner: unknown user name value: no-such-user"
         self.assertEqual(problem, f"{self.directory}/main.cf, line 9: {text}")
 
+    def test_unknown_version(self) -> None:
+        """Where nobody can say which Postfix this is, the error says where that was to be found."""
+        (self.directory / "bin" / "postconf").write_text(POSTCONF.replace("3.7.11", "nonsense"))
+        with self.assertRaises(ConfigError) as caught:
+            self.loader().load(master_cf=True)
+        place = f"{self.directory}/main.cf, line 2: parameter command_directory: "
+        self.assertTrue(caught.exception.describe().startswith(place + "cannot find out the version of Postfix: "))
+
     def test_place_of_late_errors(self) -> None:
         """What is found out as parts are made names file, line and parameter, too."""
         for line, text in {
             "smtp_header_checks = x": 'parameter smtp_header_checks: open dictionary: expecting "type:name" form instead of "x"',
+            "smtp_reply_filter = x": 'parameter smtp_reply_filter: open dictionary: expecting "type:name" form instead of "x"',
             "smtp_connection_cache_destinations = x:": (
                 'parameter smtp_connection_cache_destinations: open dictionary: expecting "type:name" form instead of "x:"'
             ),
@@ -282,6 +291,17 @@ class GenerationTests(GenerationTestCase):
         }.items():
             self.write(line)
             self.assertEqual(self.loader().load(master_cf=True).problem, f"{self.directory}/main.cf, line 9: {text}")
+
+    def test_place_in_a_file_of_a_table(self) -> None:
+        """A parameter of a table's own file is not taken for one that main.cf happens to have, too."""
+        file = self.directory / "people.cf"
+        file.write_text("dbpath = x\nquery = select 1\nexpansion_limit = x\n")
+        self.write("expansion_limit = 1", f"smtp_generic_maps = sqlite:{file}")
+        self.assertEqual(
+            self.loader().load(master_cf=True).problem,
+            f"{self.directory}/main.cf, line 10: parameter smtp_generic_maps: {file}: bad numerical configuration: "
+            "expansion_limit = x",
+        )
 
     def test_soundness(self) -> None:
         """Whether settings can be used is seen without opening anything; what is wrong with tables does not count."""

@@ -285,7 +285,7 @@ class GenerationLoader:
         try:
             find_mail_owner(settings)
         except ConfigError as error:
-            return settings.located(error).describe()
+            return error.describe()
         return ""
 
     def openssl_configuration(self) -> OpensslConfiguration:

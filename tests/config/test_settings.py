@@ -108,6 +108,8 @@ class ValueTests(MainCfCase):
             self.assertEqual(error.mended_in, "/file")
         for name, text in (("relayhost", "parameter relayhost: it is wrong"), ("", "it is wrong")):
             self.assertEqual(loaded.located(ConfigError("it is wrong", parameter=name)).describe(), text)
+        elsewhere = loaded.located(ConfigError("it is wrong", parameter="smtp_generic_maps", file="/file"))
+        self.assertEqual(elsewhere.describe(), "/file: parameter lmtp_generic_maps: it is wrong")
 
     def test_references_to_facts(self) -> None:
         """References see them too; main.cf can replace only the name of the program and the directory there."""

@@ -181,3 +181,10 @@ class FindMailOwnerTests(SynchronousTestCase):
         )
         for values, text in cases:
             self.assertEqual(str(self.assertRaises(ConfigError, find_mail_owner, self.load(**values))), text)
+
+    def test_place(self) -> None:
+        """An error says where the user was named."""
+        settings = self.load(mail_owner="no-such-user")
+        error = self.assertRaises(ConfigError, find_mail_owner, settings)
+        text = "parameter mail_owner: unknown user name value: no-such-user"
+        self.assertEqual(error.describe(), f"{settings.config_directory}/main.cf, line 1: {text}")

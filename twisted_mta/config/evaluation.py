@@ -148,17 +148,12 @@ class Evaluation:
         return self._located(error, self.parameter_name(error.parameter)) if error.parameter else error
 
     def _located(self, error: ConfigError, name: str) -> ConfigError:
-        """The error with the place where the value was set."""
-        entry = self._entries.get(name)
-        file = self.main_cf if entry is not None and name not in self._overridden else ""
-        line = entry.line if entry is not None and file else 0
+        """The error with the place where the value was set, unless it has another place."""
+        file, line, entry = error.file, error.line, self._entries.get(name)
+        if not file and entry is not None and self.main_cf and name not in self._overridden:
+            file, line = self.main_cf, entry.line
         return ConfigError(
-            error.text,
-            cause=error.cause,
-            parameter=name,
-            file=error.file or file,
-            line=error.line or line,
-            mended_in=error.mended_in,
+            error.text, cause=error.cause, parameter=name, file=file, line=line, mended_in=error.mended_in
         )
 
     # ---- asking ----

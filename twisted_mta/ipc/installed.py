@@ -26,4 +26,5 @@ def postfix_version(settings: Settings) -> PostfixVersion:
         said = subprocess.run([command, "-dh", "mail_version"], capture_output=True, text=True, check=True, timeout=10)
         return PostfixVersion.parse(said.stdout.strip())
     except (OSError, subprocess.SubprocessError, IpcError) as error:
-        raise ConfigError(f"cannot find out the version of Postfix: {error}", parameter="command_directory") from error
+        text = f"cannot find out the version of Postfix: {error}"
+        raise settings.located(ConfigError(text, parameter="command_directory")) from error

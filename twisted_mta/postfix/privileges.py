@@ -67,8 +67,16 @@ def find_mail_owner(settings: Settings) -> MailOwner:
     """Look up the user that mail_owner names.
 
     Raises:
-        ConfigError: there is no such user, or it shares its rights with somebody who must not have them.
+        ConfigError: there is no such user, or it shares its rights with somebody who must not have them; it says where in
+            main.cf that is.
     """
+    try:
+        return _mail_owner(settings)
+    except ConfigError as error:
+        raise settings.located(error) from error
+
+
+def _mail_owner(settings: Settings) -> MailOwner:
     user = _user("mail_owner", settings.mail_owner)
     other = _user("default_privs", settings.default_privs)
     group = _group("setgid_group", settings.setgid_group)

@@ -36,13 +36,13 @@ class SessionTables:
         Raises:
             ConfigError: a table cannot be used.
         """
-        name = settings.smtp_reply_filter
+        parameter, spec = settings.parameter_name("smtp_reply_filter"), settings.smtp_reply_filter
         about_peers = {
             table: tables.maps(settings.parameter_name(table.value), items, EXACT)
             for table in PeerTable
             if (items := getattr(settings, table.value))
         }
-        return cls(tables.open(name, FOLDED) if name else None, about_peers)
+        return cls(tables.named(parameter, spec, FOLDED) if spec else None, about_peers)
 
     def answer(self, question: LookUp) -> Deferred[None] | None:
         """Answer what a dialog asks.

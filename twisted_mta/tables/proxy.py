@@ -168,8 +168,8 @@ def open_proxy(request: TableRequest) -> ProxyTable:
     """Open ``proxy:TYPE:NAME``; connects when the first key is looked up.
 
     Raises:
-        TableError: there is no network to be used, or the version of Postfix is not known.
-        ConfigError: a time limit makes no sense.
+        TableError: there is no network to be used.
+        ConfigError: a time limit makes no sense, or the version of Postfix is not known.
     """
     return ProxyTable(request, _service(request, _READING), reactor_of(request))
 

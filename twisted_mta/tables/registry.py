@@ -74,7 +74,7 @@ def open_table(
     Args:
         spec: ``type:name``.
         context: what the tables of a generation have in common.
-        flags: how the table is used: EXACT, FOLDED or ADDRESSES.
+        flags: how the table is used: EXACT, FOLDED, ADDRESSES or LISTED.
         open_member: opens the tables that this one is made of.
         types: the types there are.
 

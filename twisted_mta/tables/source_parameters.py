@@ -93,7 +93,8 @@ class SourceParameters:
         try:
             return read(name, text)
         except ConfigError as error:
-            raise ConfigError(f"{self.source}: {error.text}", parameter=name, mended_in=self.source) from None
+            # Not as a parameter of main.cf, where something else may have that name.
+            raise ConfigError(f"{self.source}: {error.text}", mended_in=self.source) from None
 
 
 def _raise(error: ConfigError) -> None:

@@ -51,6 +51,20 @@ class TableSet:
             self._tables[spec, flags] = table
         return table
 
+    def named(self, parameter: str, spec: str, flags: TableFlags = ADDRESSES) -> ILookupTable:
+        """Open the one table that a parameter names.
+
+        Args:
+            parameter: its name, as main.cf has it.
+            spec: its value: ``type:name``.
+            flags: as for `open`.
+
+        Raises:
+            ConfigError: as `open_table` does.
+        """
+        with _concerning(parameter):
+            return self.open(spec, flags)
+
     def open_writable(self, spec: str) -> IWritableTable:
         """Open a table that is to be written to, too.
 
