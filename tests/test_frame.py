@@ -79,7 +79,9 @@ class FrameTests(SynchronousTestCase):
     def test_rooms_are_on_the_map(self) -> None:
         """docs/explanation/architecture.md says what each package and each module beside them holds."""
         page = (ROOT / "docs/explanation/architecture.md").read_text("utf-8")
-        mapped = {name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)}
+        mapped = {
+            name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)
+        }
         packages = {f"{path.parent.name}/" for path in (ROOT / "twisted_mta").glob("*/__init__.py")}
         modules = {path.name for path in (ROOT / "twisted_mta").glob("*.py")} - {"__init__.py"}
         self.assertEqual(mapped, packages | modules)
