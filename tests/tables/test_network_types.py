@@ -180,7 +180,10 @@ class SocketmapTests(NetworkCase):
         for name, problem in [
             ("nothing", "socketmap requires server:socketmap argument"),
             ("inet:h:m", 'need host:port instead of "h"'),
-            ("inet:h:none:m", "host or service h:none not found: Servname not supported for ai_socktype"),
+            *(
+                (f"inet:h:{port}:m", f"host or service h:{port} not found: Servname not supported for ai_socktype")
+                for port in ("none", "65536", "\udcff", "no\0ne")
+            ),
         ]:
             self.assertEqual(opened.problem(f"socketmap:{name}"), problem)
         for name, problem in [

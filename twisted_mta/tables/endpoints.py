@@ -35,7 +35,7 @@ def parse_host_and_port(text: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit()):
         try:
             return host, socket.getservbyname(port, "tcp")
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no text that a service could have
             raise ConfigError(f"host or service {text} not found: Servname not supported for ai_socktype") from None
     if len(port) > 5 or int(port) > _LARGEST_PORT:
         raise ConfigError(f"host or service {text} not found: Servname not supported for ai_socktype")
