@@ -3,6 +3,7 @@
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kit.attributes import MemoryService
@@ -88,6 +89,7 @@ class ServiceClientTests(SynchronousTestCase):
             (error.ConnectError(osError=2, string="whatever"), "No such file or directory"),
             (error.ConnectionRefusedError(osError=111), "Connection refused"),
             (OSError(24, "x"), "Too many open files"),
+            (error.ConnectError(string=Failure(error.ConnectionDone())), "Resource temporarily unavailable"),
         ]:
             self.service.refusal = refusal
             failure = self.failureResultOf(self.ask(), ServiceUnreachableError).value

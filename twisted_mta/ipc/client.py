@@ -6,6 +6,7 @@ Flow: postfix/ and the lower rooms `ask`; they emit the event of a ServiceError 
 Sources: the private protocols of Postfix; postconf(5) ipc_timeout, ipc_idle, ipc_ttl.
 """
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -308,9 +309,7 @@ class _Dialer:
         try:
             await self._endpoint.connect(_LinkFactory(link))
         except (ConnectError, OSError) as error:
-            number = error.osError if isinstance(error, ConnectError) else error.errno
-            problem = os.strerror(number) if isinstance(number, int) else str(error)
-            raise ServiceUnreachableError(self.service.path, problem) from error
+            raise ServiceUnreachableError(self.service.path, _words_of(error)) from error
         if self._greeting:
             try:
                 link.greeting = self._read_greeting(await link.next_list("the greeting"))
@@ -335,6 +334,15 @@ class _Dialer:
         if protocol != self.service.protocol.encode("ascii"):
             raise IpcError(f'greets with protocol "{to_text(protocol[:60])}" instead of "{self.service.protocol}"')
         return tuple(more)
+
+
+def _words_of(error: ConnectError | OSError) -> str:
+    """Why there is no connection, in the words of the system."""
+    number = error.osError if isinstance(error, ConnectError) else error.errno
+    if isinstance(error, ConnectError) and error.args and isinstance(error.args[0], Failure):
+        # The queue of the service's socket is full. Twisted waits for the connection all the same, and finds that there is none.
+        number = errno.EAGAIN
+    return os.strerror(number) if isinstance(number, int) else str(error)
 
 
 class _LinkLostError(IpcError):
