@@ -218,6 +218,22 @@ class StoredTests(SynchronousTestCase):
         answer.callback(stored)
         self.assertIs(self.successResultOf(found), newer)
 
+    def test_forgotten_meanwhile(self) -> None:
+        """What is forgotten while the store is asked is not used, though the store may not know that yet."""
+        self.kept()
+        answer: Deferred[bytes | None] = Deferred()
+
+        async def slow(key: str) -> bytes | None:
+            return await answer
+
+        stored = self.store.kept[key(1).id]
+        self.store.lookup = slow  # type: ignore[method-assign]
+        found = Deferred.fromCoroutine(self.other.look_up(key(1)))
+        self.other.forget(key(1))
+        answer.callback(stored)
+        self.assertIsNone(self.successResultOf(found))
+        self.assertEqual(len(self.other), 0)
+
     def test_settings(self) -> None:
         """Without a cache there is nothing for the store."""
         loaded = load_settings(None, overrides=[("smtp_tls_session_cache_database", "")])

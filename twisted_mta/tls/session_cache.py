@@ -84,6 +84,7 @@ class SessionCache:
         self._store = store
         self._limit = limit
         self._octets = 0
+        self._times_forgotten = 0
         self._kept: OrderedDict[SessionKey, _Entry] = OrderedDict()
 
     @classmethod
@@ -114,10 +115,13 @@ class SessionCache:
         found = self.find(key)
         if found is not None or self._store is None:
             return found
+        times_forgotten = self._times_forgotten
         octets = await self._store.lookup(key.id)
         found = self.find(key)
         if found is not None or octets is None:
             return found  # another handshake has kept one meanwhile, which is newer
+        if self._times_forgotten != times_forgotten:
+            return None  # another handshake may have failed with this one; that is too rare to ask with which
         session = read_session(octets, key.digest)
         if session is None or not self._counts(session):
             self._store.delete(key.id)
@@ -154,6 +158,7 @@ class SessionCache:
 
     def forget(self, key: SessionKey) -> None:
         """Keep the session with this key no longer, if there is one."""
+        self._times_forgotten += 1
         self._drop(key)
         if self._store is not None:
             self._store.delete(key.id)
