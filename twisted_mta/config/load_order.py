@@ -107,4 +107,7 @@ _LISTS = (
 )
 
 PLACES = {name: place for place, name in enumerate(name for names in _LISTS for name in names.split())}
-"""The place of each name; compared only among parameters of one kind that are read at the same stage."""
+"""The place of each name; compared only among parameters of one kind that are read at the same stage.
+
+Those without a place come behind these, as they are declared.
+"""
