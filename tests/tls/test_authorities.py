@@ -44,6 +44,11 @@ class AuthorityTests(SynchronousTestCase):
         self.assertTrue(self.trusts(smtp_tls_CAfile=self.file, smtp_tls_CApath="/does/not/exist"))
         self.assertTrue(self.trusts(smtp_tls_CAfile=self.file, tls_append_default_CA="yes"))
 
+    def test_several_directories(self) -> None:
+        """There may be several directories between colons; nothing between them is none, and not queue_directory."""
+        self.assertTrue(self.trusts(smtp_tls_CApath=f"/does/not/exist::{self.by_hash}"))
+        self.assertFalse(self.trusts(smtp_tls_CApath="/does/not/exist:", queue_directory=self.by_hash))
+
     def test_shared(self) -> None:
         """Every context trusts what was loaded once, also after the file is gone."""
         bench = EngineBench(smtp_tls_CAfile=self.file)

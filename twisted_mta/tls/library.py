@@ -300,8 +300,9 @@ def load_authorities(context: SSL.Context, file: str, directory: str, folder: st
     Returns:
         None if that went well, otherwise what went wrong.
     """
-    directories = os.pathsep.join(os.path.join(folder, each) for each in directory.split(os.pathsep))
-    paths = (os.path.join(folder, file) if file else "", directories if directory else "")
+    # Nothing between two colons stays nothing, which OpenSSL passes over.
+    directories = os.pathsep.join(os.path.join(folder, each) if each else "" for each in directory.split(os.pathsep))
+    paths = (os.path.join(folder, file) if file else "", directories)
     arguments = [os.fsencode(path) if path else ffi.NULL for path in paths]
     if lib.SSL_CTX_load_verify_locations(context._context, *arguments) == 1:
         clear_errors()

@@ -125,7 +125,7 @@ def _paths(named: Iterable[tuple[str, str]], folder: str) -> Iterator[Path]:
     for file, directories in named:
         if file:
             yield Path(folder, file)
-        for directory in directories.split(os.pathsep) if directories else ():
+        for directory in filter(None, directories.split(os.pathsep)):
             yield Path(folder, directory)
             by_hash = (entry for entry in _entries(Path(folder, directory)) if _BY_HASH.fullmatch(entry.name))
             yield from sorted(itertools.islice(by_hash, MOST_FILES + 1))
