@@ -31,9 +31,8 @@ class Alarm:
         self._deadline = Deadline(limits)
         self._clock = clock
         self._timer: IDelayedCall | None = None
-        self._rang: Callable[[], None] | None = (
-            None  # only while something is awaited: it may lead back to the connection
-        )
+        # Only while something is awaited: it may lead back to the connection.
+        self._rang: Callable[[], None] | None = None
 
     def start(self, phase: Phase, rang: Callable[[], None]) -> None:
         """Begin to wait in a phase.
