@@ -1,6 +1,6 @@
 """Running one coroutine in the reactor, from a command.
 
-Flow: cli/send.py and cli/demo.py hand over what is to be done.
+Flow: cli/lookup.py, cli/send.py and others hand over what is to be done.
 Sources: twisted.internet.task.react, which this resembles; it returns the status instead of leaving the process.
 """
 
@@ -20,6 +20,9 @@ def run_in_reactor(job: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
 
     Returns:
         The exit status; 70 (EX_SOFTWARE) if the job failed, with the traceback on stderr.
+
+    Raises:
+        SystemExit: the job raised it.
     """
     from twisted.internet import reactor
 
@@ -34,6 +37,8 @@ def run_in_reactor(job: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     running.run()
     result = outcome[0] if outcome else 130  # stopped from outside, as by Ctrl-C
     if isinstance(result, Failure):
+        if isinstance(result.value, SystemExit):
+            raise result.value
         result.printTraceback(sys.stderr)
         return 70
     return result
