@@ -9,13 +9,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from tests.kit.dialog import PEER
 from tests.kit.messages import make_request
 from tests.session.shell import PiecewiseContent, ShellTestCase
+from tests.tls.engines import EngineBench, MemoryStore, policy
 from twisted_mta.content.in_memory import BytesContent
 from twisted_mta.interfaces import CorruptContentError, IMessageContent
-from twisted_mta.session.session import Session
+from twisted_mta.session.session import NO_HANDSHAKE, Session, TlsFailedError, TlsTerms
 from twisted_mta.smtp.actions import ConnectionBrokenError
 from twisted_mta.smtp.capabilities import Feature
 from twisted_mta.smtp.greeting import Occasion, Rebuff
 from twisted_mta.smtp.settings import DialogSettings
+from twisted_mta.tls.levels import Level
 
 T = TypeVar("T")
 
@@ -168,3 +170,67 @@ class TransactTests(SessionTestCase):
         self.failureResultOf(done, CancelledError)
         self.assertEqual(self.client(), "")
         self.assertEqual(self.end(), "dropped")
+
+
+class SlowStore(MemoryStore):
+    """Answers when it is told to.
+
+    Attributes:
+        answer: the answer, to whatever is asked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: Deferred[bytes | None] = Deferred()
+
+    async def lookup(self, key: str) -> bytes | None:
+        """What is stored under a key."""
+        return await self.answer
+
+
+class LookUpTests(SessionTestCase):
+    """What may happen while a TLS session is looked up, between the reply to STARTTLS and the handshake."""
+
+    def begin(self) -> Deferred[Rebuff | None]:
+        """Get as far as the look-up."""
+        self.connect()
+        self.store = SlowStore()
+        self.bench = EngineBench(store=self.store, smtp_tls_session_cache_database="btree:x")
+        session = Session(self.protocol, self.settings, TlsTerms(policy(Level.ENCRYPT), self.bench.engine))
+        done = self.start(session.greet(OCCASION))
+        for lines in (("220 mx.example ESMTP",), ("250-mx.example", "250 STARTTLS"), ("220 go on",)):
+            self.assertEqual(self.client().endswith("STARTTLS\r\n"), lines == ("220 go on",))
+            self.server(*lines)
+        self.assertNoResult(done)
+        self.assertFalse(self.transport.reading)
+        return done
+
+    def test_found_nothing(self) -> None:
+        """Then the handshake begins, and the server is heard again."""
+        done = self.begin()
+        self.assertEqual(self.client(), "")
+        self.store.answer.callback(None)
+        self.assertTrue(self.transport.reading)
+        self.assertEqual(bytes(self.transport.unsent[:2]), b"\x16\x03")
+        self.assertNoResult(done)
+
+    def test_cancelled(self) -> None:
+        """The delivery is no longer wanted: the connection goes, and nothing else is said."""
+        done = self.begin()
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+        self.clock.advance(0)
+        self.assertEqual((self.client(), self.transport.ended, self.bench.log), ("", "dropped", []))
+        self.idle()
+
+    def test_connection_lost(self) -> None:
+        """The server goes: that fails the handshake that never was, and no mail goes out in the clear."""
+        for lose in ("lose", "receive_end"):
+            done = self.begin()
+            getattr(self.transport, lose)()
+            self.assertNoResult(done)
+            self.store.answer.callback(None)
+            self.assertEqual(self.failureResultOf(done, TlsFailedError).value.why, NO_HANDSHAKE)
+            self.assertEqual(self.bench.log, ["SSL_connect error to mx.example[192.0.2.1]:25: lost connection"], lose)
+            self.assertEqual(self.client(), "")
+            self.idle()
