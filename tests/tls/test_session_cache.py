@@ -1,5 +1,8 @@
 """The TLS session cache."""
 
+from collections.abc import Callable
+from functools import partial
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -119,6 +122,18 @@ class StoredTests(SynchronousTestCase):
         """Look a session up."""
         return self.successResultOf(Deferred.fromCoroutine(cache.look_up(key(number))))
 
+    def begin_to_look(self) -> tuple[Deferred[KeptSession | None], Callable[[], None]]:
+        """Look a session up in the other process; the store answers when it is told to."""
+        answer: Deferred[bytes | None] = Deferred()
+
+        async def slow(key: str) -> bytes | None:
+            return await answer
+
+        stored = self.store.kept[key(1).id]
+        self.store.lookup = slow  # type: ignore[method-assign]
+        found = Deferred.fromCoroutine(self.other.look_up(key(1)))
+        return found, partial(answer.callback, stored)
+
     def test_shared(self) -> None:
         """What a process keeps is found by others, which then have it in memory."""
         session = self.kept()
@@ -204,33 +219,19 @@ class StoredTests(SynchronousTestCase):
     def test_newer_meanwhile(self) -> None:
         """What is kept while the store is asked counts more than what it says."""
         self.kept(age=10)
-        answer: Deferred[bytes | None] = Deferred()
-
-        async def slow(key: str) -> bytes | None:
-            return await answer
-
-        stored = self.store.kept[key(1).id]
-        self.store.lookup = slow  # type: ignore[method-assign]
-        found = Deferred.fromCoroutine(self.other.look_up(key(1)))
+        found, answer = self.begin_to_look()
         self.assertNoResult(found)
         newer = KeptSession(SEQUENCE, VERDICT, self.other.now)
         self.other.keep(key(1), newer)
-        answer.callback(stored)
+        answer()
         self.assertIs(self.successResultOf(found), newer)
 
     def test_forgotten_meanwhile(self) -> None:
         """What is forgotten while the store is asked is not used, though the store may not know that yet."""
         self.kept()
-        answer: Deferred[bytes | None] = Deferred()
-
-        async def slow(key: str) -> bytes | None:
-            return await answer
-
-        stored = self.store.kept[key(1).id]
-        self.store.lookup = slow  # type: ignore[method-assign]
-        found = Deferred.fromCoroutine(self.other.look_up(key(1)))
+        found, answer = self.begin_to_look()
         self.other.forget(key(1))
-        answer.callback(stored)
+        answer()
         self.assertIsNone(self.successResultOf(found))
         self.assertEqual(len(self.other), 0)
 
