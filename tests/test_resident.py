@@ -13,7 +13,7 @@ from twisted_mta.config.errors import ConfigError
 from twisted_mta.generations import Generation
 from twisted_mta.model.events import AcceptFailed, SocketRestored
 from twisted_mta.options import Options
-from twisted_mta.resident import DeliveryService
+from twisted_mta.resident import DeliveryService, contained
 
 
 class Roomy:
@@ -65,6 +65,16 @@ class SignalTests(SynchronousTestCase):
         service = EarlyService(options, reactor)
         self.assertRaises(SystemExit, service.privilegedStartService)
         self.assertEqual(reactor.waiting, [service._terminate, service.reload])
+
+
+class ContainedTests(SynchronousTestCase):
+    """Looking for changes."""
+
+    def test_unforeseen(self) -> None:
+        """What goes wrong in a way that nobody has foreseen is logged, and nothing else."""
+        contained(lambda: 1 // 0)
+        (failure,) = self.flushLoggedErrors(ZeroDivisionError)
+        self.assertIn("1 // 0", failure.getTraceback())
 
 
 class DescriptorsTests(SynchronousTestCase):

@@ -11,13 +11,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import ITransport
-from twisted.logger import globalLogPublisher
+from twisted.logger import Logger, globalLogPublisher
 
 from twisted_mta.config.errors import ConfigError
 from twisted_mta.config.settings import Settings
@@ -45,6 +46,21 @@ LOOK_SECONDS = 1.0
 
 UNLOGGED_LIMIT = 1000
 """So many events of the start are kept until there is a log."""
+
+
+_log = Logger()
+
+
+def contained(look: Callable[[], object]) -> None:
+    """Look for changes; if that goes wrong in a way that nobody has foreseen, what is in force stays, and the log has the reason.
+
+    Args:
+        look: does it.
+    """
+    try:
+        look()
+    except Exception:  # noqa: BLE001 - a request is under way, and must not suffer
+        _log.failure("looking for changes of the configuration")
 
 
 class PostfixService(Service):
@@ -201,7 +217,7 @@ class DeliveryService(PostfixService):
             ipc_timeout_seconds=settings.ipc_timeout,
             daemon_timeout_seconds=settings.daemon_timeout,
         )
-        listener.before_request = self._look_for_changes
+        listener.before_request = partial(contained, self._look_for_changes)
         listener.connection_came = self._look_at_peer
         return listener
 

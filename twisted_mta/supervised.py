@@ -38,7 +38,7 @@ from twisted_mta.postfix.supervisor import (
     Supervisor,
     worker_command,
 )
-from twisted_mta.resident import LOOK_SECONDS, DeliveryService, PostfixService
+from twisted_mta.resident import LOOK_SECONDS, DeliveryService, PostfixService, contained
 
 REMINDER_SECONDS = 10.0
 """How long a worker waits for its successor before it asks for one again."""
@@ -67,7 +67,7 @@ class WorkerService(DeliveryService):
         signal.signal(RETIRE, self._told_to_retire)
         self._say(READY)
         self._parent = os.getppid()
-        LoopingCall(self._look_around).start(LOOK_SECONDS, now=False)
+        LoopingCall(contained, self._look_around).start(LOOK_SECONDS, now=False)
 
     def _look_around(self) -> None:
         """Every second: is the supervisor still there, and has anything changed?
