@@ -16,8 +16,8 @@ from twisted_mta.resident import DeliveryService
 from twisted_mta.supervised import SupervisorService, WorkerService
 
 OBJECTS_BEFORE_COLLECTION = 10_000
-"""So many more objects than before set off the search for garbage in cycles. A delivery that goes well leaves none behind, and with
-Python's own figure of 700 a few deliveries that begin at the same time set it off again and again."""
+"""So many more objects than before set off the search for garbage in cycles. A delivery that goes well leaves none behind, and
+with Python's own figure of 700 a few deliveries that begin at the same time set it off again and again."""
 
 
 def makeService(options: Options) -> Service:
